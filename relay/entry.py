@@ -1,0 +1,217 @@
+"""Entry: one mail in the spool, what became of it so far, and the versioned form it is stored in."""
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from relay import address as addresses
+from relay.mail import Envelope, Recipient
+from relay.reply import Reply
+
+FORMAT = 1
+"""Version of the stored form; `decode` reads this one and all before it, and refuses later ones."""
+
+
+class State(StrEnum):
+    """Where an entry stands. DONE entries have no body any more: they are the history."""
+
+    QUEUED = "queued"
+    HELD = "held"
+    DONE = "done"
+
+
+class Disposition(StrEnum):
+    """How one recipient of one attempt ended. All but DEFERRED are final."""
+
+    RELAYED = "relayed"
+    DEFERRED = "deferred"
+    REFUSED = "refused"
+    DROPPED = "dropped"
+
+    @property
+    def final(self) -> bool:
+        """True when nothing more will be tried for that recipient."""
+        return self is not Disposition.DEFERRED
+
+
+class Cause(StrEnum):
+    """Whose word decided: the peer's reply, or what kept us from asking it."""
+
+    PEER = "peer"
+    CONNECT = "connect"
+    DNS = "dns"
+    TLS = "tls"
+    AUTH = "auth"
+    TOKEN = "token"  # noqa: S105 - a cause, no secret
+    RULE = "rule"
+    LOCAL = "local"
+
+    @property
+    def ours_to_mend(self) -> bool:
+        """True when a person at our side can cure it: such mail is HELD, not bounced, at lifetime's end."""
+        return self in (Cause.DNS, Cause.TLS, Cause.AUTH, Cause.TOKEN, Cause.LOCAL)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one attempt brought for one recipient.
+
+    `origin` is the Recipient's, `address` the final address tried, `host` the next hop's name and
+    address, `ambiguous` that the final dot went out and no reply came back (RFC 1047).
+    """
+
+    origin: str
+    address: str
+    disposition: Disposition
+    reply: Reply
+    host: str = ""
+    cause: Cause = Cause.PEER
+    rule: str = ""
+    ambiguous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try for one entry over one route: `at` wall-clock seconds since 1970, `delays` in seconds.
+
+    `delays` are before the queue manager took it, in the queue, connecting, transmitting (Postfix's a/b/c/d).
+    """
+
+    at: float
+    upstream: str
+    outcomes: tuple[Outcome, ...]
+    tls: str = ""
+    delays: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of an entry's life besides its attempts: accepted, a rule's note, held, released, reported."""
+
+    at: float
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who submitted it: address ("127.0.0.1", "unix"), HELO name, protocol ("ESMTP", "SMTP"), listener."""
+
+    address: str = ""
+    helo: str = ""
+    protocol: str = "ESMTP"
+    listener: str = ""
+    uid: int | None = None
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One mail in the spool. Immutable: every change is another Entry that `settle` puts in its place.
+
+    `received_at`, `due` and `expires` are wall-clock seconds since 1970. `refused_paths` are RCPT
+    arguments that did not parse (answered 553): they stand in the history and the report.
+    `report` marks our own reports: routed only, never rewritten, never bounced (promise 5).
+    """
+
+    id: str
+    received_at: float
+    envelope: Envelope
+    size: int = 0
+    state: State = State.QUEUED
+    profile: str = "notification"
+    due: float = 0.0
+    client: Client = field(default_factory=Client)
+    report: bool = False
+    reason: str = ""
+    refused_paths: tuple[str, ...] = ()
+    answered: tuple[Outcome, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
+    events: tuple[Event, ...] = ()
+    summary: str = ""
+    """Subject and such for listings, at most 200 characters; from the mail, so untrusted."""
+    message_id: str = ""
+    done_at: float = 0.0
+
+    def outcome(self, origin: str) -> Outcome | None:
+        """The final outcome of the recipient with that origin, None while it is not answered for."""
+        return next((o for o in self.answered if o.origin == origin), None)
+
+    def with_event(self, at: float, kind: str, text: str) -> "Entry":
+        """With one more line in its life."""
+        return replace(self, events=(*self.events, Event(at, kind, text)))
+
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_id(now: float, random: int) -> str:
+    """An id of 15 characters: 9 of time in milliseconds (so ids sort by age), 6 of `random` (30 bits)."""
+    number = int(now * 1000) << 30 | random & (1 << 30) - 1
+    digits = []
+    for _ in range(15):
+        digits.append(_ALPHABET[number & 31])
+        number >>= 5
+    return "".join(reversed(digits))
+
+
+def encode(entry: Entry) -> bytes:
+    """The stored form: one JSON object, `v` first."""
+    form = asdict(entry)
+    form["envelope"] = _encode_envelope(entry.envelope)
+    return json.dumps({"v": FORMAT, **form}, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def decode(data: bytes) -> Entry:
+    """Read a stored form. Raises ValueError with what is wrong; never another exception."""
+    try:
+        form = json.loads(data.decode("utf-8", "surrogatepass"))
+        version = form.pop("v")
+        if version != FORMAT:
+            raise ValueError(f"stored entry of format {version}, this program reads {FORMAT}")
+        return _decode(form)
+    except (KeyError, TypeError, AttributeError, UnicodeError, RecursionError) as fault:
+        raise ValueError(f"damaged entry: {fault!r}") from fault
+
+
+def _encode_envelope(envelope: Envelope) -> dict[str, Any]:
+    reverse = envelope.reverse_path
+    return {
+        "from": None if reverse is None else str(reverse),
+        "to": [[str(r.address), r.origin, r.shown] for r in envelope.recipients],
+        "body": envelope.body,
+        "smtputf8": envelope.smtputf8,
+    }
+
+
+def _decode(form: dict[str, Any]) -> Entry:
+    envelope = form["envelope"]
+    reverse = envelope["from"]
+    form["envelope"] = Envelope(
+        None if reverse is None else addresses.parse(reverse),
+        tuple(Recipient(addresses.parse(a), origin, bool(shown)) for a, origin, shown in envelope["to"]),
+        envelope["body"],
+        bool(envelope["smtputf8"]),
+    )
+    form["state"] = State(form["state"])
+    form["client"] = Client(**form["client"])
+    form["refused_paths"] = tuple(form["refused_paths"])
+    form["answered"] = tuple(map(_decode_outcome, form["answered"]))
+    form["attempts"] = tuple(
+        Attempt(**{**a, "outcomes": tuple(map(_decode_outcome, a["outcomes"])), "delays": tuple(a["delays"])})
+        for a in form["attempts"]
+    )
+    form["events"] = tuple(Event(**e) for e in form["events"])
+    return Entry(**form)
+
+
+def _decode_outcome(form: dict[str, Any]) -> Outcome:
+    return Outcome(
+        **{
+            **form,
+            "disposition": Disposition(form["disposition"]),
+            "reply": Reply(**form["reply"]),
+            "cause": Cause(form["cause"]),
+        }
+    )

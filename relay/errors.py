@@ -1,0 +1,36 @@
+"""The faults of the relay. A docstring is the default message."""
+
+
+class RelayError(Exception):
+    """something went wrong inside the relay"""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or (self.__doc__ or "").strip())
+
+
+class ConfigError(RelayError):
+    """the configuration is not usable"""
+
+
+class SpoolError(RelayError):
+    """the spool can not be read or written"""
+
+
+class SpoolFull(SpoolError):
+    """no space left for mail in the spool"""
+
+
+class LeaseLost(RelayError):
+    """this claim is no longer ours: its lease ran out or another worker settled it"""
+
+
+class HopError(RelayError):
+    """a next hop could not be reached or understood"""
+
+
+class RuleError(RelayError):
+    """a rewriting rule failed on this mail"""
+
+    def __init__(self, rule: str, cause: BaseException) -> None:
+        super().__init__(f"rule {rule}: {cause!r}")
+        self.rule = rule

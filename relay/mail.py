@@ -1,0 +1,96 @@
+"""Envelope, Recipient and Mail: the "mail object" of RFC 5321 2.3.1, with notes of what was done to it."""
+
+from dataclasses import dataclass, replace
+
+from relay.address import Address
+from relay.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One forward-path.
+
+    `origin` is who asked for it, and never changes while rules complete or map the address: the
+    path as accepted ("rcpt:bob") or rule and configured address ("smtp_always_cc:list@example.org").
+    Outcomes are keyed by it. `shown` says that To or Cc may name this recipient.
+    """
+
+    address: Address
+    origin: str
+    shown: bool = False
+
+    @classmethod
+    def accepted(cls, address: Address) -> "Recipient":
+        """A recipient that the tracker gave in its envelope."""
+        return cls(address, f"rcpt:{address}")
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Reverse-path (None is the null path `<>`) and forward-paths (RFC 5321 2.3.1).
+
+    `body` is the BODY= parameter ("", "7BIT" or "8BITMIME"), `smtputf8` whether it was asked for.
+    """
+
+    reverse_path: Address | None
+    recipients: tuple[Recipient, ...]
+    body: str = ""
+    smtputf8: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One thing a rule did, in words for `explain`, `trace` and the log; `warning` asks to be seen."""
+
+    rule: str
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A recipient that a named rule took out; `address` as it stood then."""
+
+    recipient: Recipient
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The whole mail is refused by a rule: `status` is the enhanced status code for the report."""
+
+    rule: str
+    status: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """Envelope and Message with what was done to them so far. Immutable: a rule returns another one."""
+
+    envelope: Envelope
+    message: Message
+    notes: tuple[Note, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    refusal: Refusal | None = None
+
+    def note(self, rule: str, text: str, *, warning: bool = False) -> "Mail":
+        """With one more note."""
+        return replace(self, notes=(*self.notes, Note(rule, text, warning)))
+
+    def to(self, *recipients: Recipient) -> "Mail":
+        """With these recipients instead."""
+        return replace(self, envelope=replace(self.envelope, recipients=recipients))
+
+    def with_message(self, message: Message) -> "Mail":
+        """With this message; self when it is the same one."""
+        return self if message is self.message else replace(self, message=message)
+
+    def drop(self, rule: str, reason: str, *gone: Recipient) -> "Mail":
+        """Without these recipients, each recorded as dropped by `rule`."""
+        if not gone:
+            return self
+        dropped = tuple(Dropped(recipient, rule, reason) for recipient in gone)
+        kept = (r for r in self.envelope.recipients if r not in gone)
+        return replace(self.to(*kept), dropped=self.dropped + dropped)

@@ -1,0 +1,196 @@
+"""Message: ordered raw header fields and a body; parsed and written back identically.
+
+A field keeps the exact bytes it arrived with, so whatever no rule touches leaves as it came. The
+body is a `Body`: bytes for a small mail, a spool file for a large one; it is read in pieces, so
+memory does not grow with the message (promise 9).
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+PIECE = 65536
+"""Octets in one piece of a body at most."""
+
+
+class Body(Protocol):
+    """Octets that can be read more than once, in pieces."""
+
+    @property
+    def size(self) -> int:
+        """Length in octets."""
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The octets from `start` up to `stop` (fewer at the end)."""
+
+
+@dataclass(frozen=True, slots=True)
+class BytesBody:
+    """A body held in memory."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        """Length in octets."""
+        return len(self.data)
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The octets from `start` up to `stop`."""
+        return self.data[start:stop]
+
+
+@dataclass(frozen=True, slots=True)
+class SliceBody:
+    """The part of another body that begins at `start`."""
+
+    source: Body
+    start: int
+
+    @property
+    def size(self) -> int:
+        """Length in octets."""
+        return self.source.size - self.start
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The octets from `start` up to `stop`, counted from this slice's begin."""
+        return self.source.read(self.start + start, min(self.start + stop, self.source.size))
+
+
+def pieces(body: Body, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
+    """The octets of `body` from `start` to `stop` (default: its end), at most PIECE at a time."""
+    end = body.size if stop is None else stop
+    while start < end:
+        piece = body.read(start, min(start + PIECE, end))
+        if not piece:
+            return
+        yield piece
+        start += len(piece)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One header field: `raw` is every octet of it, line ends included.
+
+    A line that is no field (no colon) is kept as a Field with an empty name: it leaves as it came.
+    """
+
+    raw: bytes
+
+    @property
+    def name(self) -> str:
+        """The field name in lower case; "" for a line that is no field."""
+        head, colon, _ = self.raw.partition(b":")
+        name = head.rstrip(b" \t")
+        if not colon or not name or any(c <= 32 or c >= 127 for c in name):
+            return ""
+        return name.decode("ascii").lower()
+
+    @property
+    def value(self) -> bytes:
+        """The unfolded value, outer blanks removed (RFC 5322 2.2.3)."""
+        value = self.raw.partition(b":")[2]
+        return value.replace(b"\r\n", b"").replace(b"\n", b"").strip(b" \t")
+
+    @property
+    def text(self) -> str:
+        """The value as text: UTF-8 where it is valid, else Latin-1; encoded words stay as they are."""
+        try:
+            return self.value.decode("utf-8")
+        except UnicodeDecodeError:
+            return self.value.decode("latin-1")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Header fields in order, the empty line, the body (RFC 5322). Immutable."""
+
+    fields: tuple[Field, ...]
+    body: Body
+    separator: bytes = b"\r\n"
+    """The empty line between header and body; b"" when the mail has no body."""
+
+    def get_all(self, name: str) -> list[Field]:
+        """Every field of that name, in order; names are case-blind."""
+        wanted = name.lower()
+        return [field for field in self.fields if field.name == wanted]
+
+    def get(self, name: str) -> Field | None:
+        """The first field of that name."""
+        wanted = name.lower()
+        return next((field for field in self.fields if field.name == wanted), None)
+
+    def text(self, name: str) -> str:
+        """The unfolded value of the first field of that name, "" when there is none."""
+        field = self.get(name)
+        return field.text if field else ""
+
+    def remove(self, *names: str) -> "Message":
+        """Without any field of these names; self when there was none."""
+        gone = {name.lower() for name in names}
+        kept = tuple(field for field in self.fields if field.name not in gone)
+        return self if len(kept) == len(self.fields) else replace(self, fields=kept)
+
+    def put(self, name: str, raw: bytes) -> "Message":
+        """`raw` (a whole field, CRLF at its end) in place of the first field `name`, else last.
+
+        Further fields of that name go: a second From or Subject would be another reader's truth.
+        """
+        wanted, fields, done = name.lower(), [], False
+        for field in self.fields:
+            if field.name != wanted:
+                fields.append(field)
+            elif not done:
+                fields.append(field if field.raw == raw else Field(raw))
+                done = True
+        if not done:
+            fields.append(Field(raw))
+        return replace(self, fields=tuple(fields))
+
+    def prepend(self, *raws: bytes) -> "Message":
+        """With these whole fields in front: the place of trace fields (RFC 5321 4.4)."""
+        return replace(self, fields=tuple(Field(raw) for raw in raws) + self.fields)
+
+    def map_fields(self, change: Callable[[Field], Field]) -> "Message":
+        """Every field through `change`; self when none became another."""
+        fields = tuple(change(field) for field in self.fields)
+        return self if fields == self.fields else replace(self, fields=fields)
+
+    @property
+    def header_bytes(self) -> bytes:
+        """The header as it leaves, the empty line included."""
+        return b"".join(field.raw for field in self.fields) + self.separator
+
+    def pieces(self) -> Iterator[bytes]:
+        """The whole message, piece by piece."""
+        yield self.header_bytes
+        yield from pieces(self.body)
+
+    def __bytes__(self) -> bytes:
+        """The whole message; for small mail and tests."""
+        return b"".join(self.pieces())
+
+
+def parse(source: Body, limit: int = 1 << 20) -> Message:
+    """Read a message; `bytes(parse(x)) == x` for every x.
+
+    The header is looked for in the first `limit` octets (admission refuses longer ones). It ends at
+    the first empty line. Line ends are CRLF in admitted mail; a bare LF is understood as well.
+    """
+    head = source.read(0, min(limit, source.size))
+    fields: list[Field] = []
+    start = 0
+    while start < len(head):
+        end = head.find(b"\n", start) + 1 or len(head)
+        if head[start:end] in (b"\r\n", b"\n"):
+            return Message(tuple(fields), SliceBody(source, end), head[start:end])
+        while end < len(head) and head[end : end + 1] in (b" ", b"\t"):
+            end = head.find(b"\n", end) + 1 or len(head)
+        fields.append(Field(head[start:end]))
+        start = end
+    return Message(tuple(fields), SliceBody(source, len(head)), b"")
+
+
+def parse_bytes(data: bytes) -> Message:
+    """`parse` of octets held in memory."""
+    return parse(BytesBody(data))
