@@ -74,6 +74,8 @@ class Mail:
     notes: tuple[Note, ...] = ()
     dropped: tuple[Dropped, ...] = ()
     refusal: Refusal | None = None
+    keep_body: bool = False
+    """True when the body must leave as it is: it is bounced, never converted, by a hop without 8BITMIME."""
 
     def note(self, rule: str, text: str, *, warning: bool = False) -> "Mail":
         """With one more note."""

@@ -1,10 +1,33 @@
-"""Prepare: an entry becomes its routed, rewritten mails. Pure: it can be repeated for every attempt."""
+"""Prepare: an entry becomes its routed, rewritten mails. Pure: every attempt repeats it.
 
-from dataclasses import dataclass
+So a corrected rule or password applies to what is queued already, and a crash between two attempts
+loses nothing.
+"""
 
-from relay.entry import Outcome
-from relay.mail import Mail, Note
-from relay.routing import Route
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from relay import mime
+from relay.address import Address
+from relay.dialects import facts_of
+from relay.entry import Cause, Disposition, Entry, Outcome
+from relay.mail import Dropped, Mail, Note, Recipient, Refusal
+from relay.message import Body, Message, parse
+from relay.policy import Context, Stamp
+from relay.profiles import Profile, choose
+from relay.reply import Reply
+from relay.rewrite import rewrite
+from relay.routing import Route, route
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The part of the configuration that decides about mail. `hostname` stands in trace fields."""
+
+    profiles: tuple[Profile, ...]
+    hostname: str
+    gateway_id: str
+    catch_all: tuple[Address, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,3 +40,63 @@ class Prepared:
     routed: tuple[tuple[Route, Mail], ...]
     settled: tuple[Outcome, ...] = ()
     notes: tuple[Note, ...] = ()
+
+
+def prepare(entry: Entry, body: Body, setting: Setting) -> Prepared:
+    """Rewrite and route one entry. Raises RuleError when a rule fails on it."""
+    profile = choose(setting.profiles, entry.profile)
+    mail = Mail(entry.envelope, parse(body))
+    if entry.report:
+        return Prepared(tuple(route(mail, profile.upstream)))
+    if not profile.policy.smtp_enabled:
+        dropped = (Dropped(r, "smtp_enabled", "smtp_enabled is false") for r in entry.envelope.recipients)
+        return Prepared((), _dropped(dropped))
+    mail = rewrite(mail, context_of(entry, mail.message, profile, setting))
+    settled = _dropped(mail.dropped)
+    if mail.refusal:
+        return Prepared((), settled + _refused(mail.envelope.recipients, mail.refusal), mail.notes)
+    return Prepared(tuple(route(mail, profile.upstream)), settled, mail.notes)
+
+
+def context_of(entry: Entry, message: Message, profile: Profile, setting: Setting) -> Context:
+    """What the rules may look at for this entry; the same for each of its attempts."""
+    stamp = Stamp(
+        entry.id,
+        entry.received_at,
+        setting.hostname,
+        setting.gateway_id,
+        client=entry.client.address,
+        helo=entry.client.helo,
+        protocol=entry.client.protocol,
+    )
+    facts = facts_of(message, lambda: mime.text_of(message))
+    return Context(profile.policy, facts, stamp, setting.catch_all)
+
+
+def without(mail: Mail, origins: Iterable[str]) -> Mail:
+    """The mail for those recipients only that are not answered for yet."""
+    answered = set(origins)
+    left = tuple(r for r in mail.envelope.recipients if r.origin not in answered)
+    return replace(mail, envelope=replace(mail.envelope, recipients=left))
+
+
+def _dropped(dropped: Iterable[Dropped]) -> tuple[Outcome, ...]:
+    return tuple(
+        Outcome(
+            d.recipient.origin,
+            str(d.recipient.address),
+            Disposition.DROPPED,
+            Reply(250, "2.0.0", f"dropped by {d.rule}: {d.reason}"),
+            cause=Cause.RULE,
+            rule=d.rule,
+        )
+        for d in dropped
+    )
+
+
+def _refused(recipients: Iterable[Recipient], refusal: Refusal) -> tuple[Outcome, ...]:
+    reply = Reply(554, refusal.status, f"refused by rule {refusal.rule}: {refusal.text}")
+    return tuple(
+        Outcome(r.origin, str(r.address), Disposition.REFUSED, reply, cause=Cause.RULE, rule=refusal.rule)
+        for r in recipients
+    )

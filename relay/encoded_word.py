@@ -1,0 +1,167 @@
+"""Encoded words (RFC 2047): text outside ASCII in header fields, read and written.
+
+Reading never fails: what can not be decoded stays as it stands. Writing never lets a control
+character through, so no value can become a second field.
+"""
+
+import binascii
+import re
+from functools import lru_cache
+
+LONGEST_WORD = 75
+"""Characters in one encoded word at most (RFC 2047 2)."""
+LONGEST_LINE = 76
+"""Columns of a line that holds an encoded word at most (RFC 2047 2)."""
+
+_WORD = re.compile(r"=\?([^?\s]{1,40})\?([bBqQ])\?([^?\s]*)\?=")
+_ADJACENT = re.compile(r"[ \t\r\n]+")
+_CHARSETS = re.compile(
+    r"utf-?8|us-ascii|ascii|(?:iso-?)?8859-(?:[1-9]|1[0-6])|iso8859-\d{1,2}|latin-?1|windows-12(?:5[0-8])|cp12(?:5[0-8])|koi8-[ru]"
+    r"|shift[_-]jis|sjis|cp932|euc-jp|iso-2022-jp|gb2312|gbk|gb18030|big5|euc-kr|ks_c_5601-1987"
+)
+_ALIASES = {"ks_c_5601-1987": "cp949", "shift_jis": "cp932", "gb2312": "gb18030", "gbk": "gb18030"}
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
+_TEXT_SAFE = frozenset(range(33, 127)) - frozenset(b"=?_")
+_PHRASE_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/")
+_ATOM_PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+
+
+def known_charset(name: str) -> str:
+    """Python's codec for a charset of mail, "" for one that is unknown or no charset at all (rot13, idna)."""
+    word = name.lower().partition("*")[0]
+    return _ALIASES.get(word, word) if _CHARSETS.fullmatch(word) else ""
+
+
+def decode(text: str) -> str:
+    """`text` with its encoded words decoded; blanks between two of them go (RFC 2047 6.2)."""
+    if "=?" not in text:
+        return text
+    out: list[str] = []
+    run: list[bytes] = []
+    charset = ""
+    at = 0
+
+    def flush() -> None:
+        if run:
+            out.append(b"".join(run).decode(charset, "replace"))
+            run.clear()
+
+    for found in _WORD.finditer(text):
+        octets = _octets(found[2], found[3])
+        codec = known_charset(found[1])
+        gap = text[at : found.start()]
+        if octets is None or not codec:
+            continue
+        if gap and not (at and _ADJACENT.fullmatch(gap)):
+            flush()
+            out.append(gap)
+        elif codec != charset:
+            flush()
+        charset = codec
+        run.append(octets)
+        at = found.end()
+    flush()
+    return "".join([*out, text[at:]])
+
+
+def _octets(scheme: str, payload: str) -> bytes | None:
+    if not payload.isascii():
+        return None
+    if scheme in "qQ":
+        return binascii.a2b_qp(payload.encode("ascii"), header=True)
+    try:
+        return binascii.a2b_base64(payload + "=" * (-len(payload) % 4))
+    except binascii.Error:
+        return None
+
+
+def clean(text: str) -> str:
+    """`text` on one line: runs of control characters become a blank, lone surrogates a question mark."""
+    return _SURROGATES.sub("?", _CONTROLS.sub(" ", text))
+
+
+def encode(text: str, first: int, *, force: bool = False) -> str:
+    """`text` as the value of an unstructured field whose name took `first` columns, folded.
+
+    Plain where it can be: ASCII that nobody could take for an encoded word. `force` encodes anyway
+    (a long text without blanks).
+    """
+    text = clean(text).strip(" ")
+    plain = text.isascii() and "=?" not in text and not force and "  " not in text
+    if plain and all(len(word) <= 900 for word in text.split(" ")):
+        return _fold(text, first)
+    if text.isascii() and "=?" not in text and not force:
+        return _fold_keeping_blanks(text, first)
+    return _words(text, first, _TEXT_SAFE)
+
+
+def encode_phrase(text: str, first: int) -> str:
+    """`text` as a display name (RFC 5322 3.2.5): atoms, a quoted string or encoded words, never both at once."""
+    text = clean(text).strip(" ")
+    if text.isascii() and "=?" not in text and len(text) <= 200:
+        if _ATOM_PHRASE.fullmatch(text):
+            return text
+        return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return _words(text, first, _PHRASE_SAFE)
+
+
+def _fold(text: str, first: int) -> str:
+    lines, column = [""], first
+    for word in text.split(" "):
+        if lines[-1] and column + 1 + len(word) > LONGEST_LINE:
+            lines.append(word)
+            column = 1 + len(word)
+        else:
+            lines[-1] += (" " if lines[-1] else "") + word
+            column += len(word) + (1 if column != first else 0)
+    return "\r\n ".join(lines)
+
+
+def _fold_keeping_blanks(text: str, first: int) -> str:
+    """Fold in front of runs of blanks, so that unfolding gives back every blank."""
+    parts = re.findall(r" *[^ ]+", text)
+    lines, column = [""], first
+    for part in parts:
+        if lines[-1] and part.startswith(" ") and column + len(part) > LONGEST_LINE:
+            lines.append(part)
+            column = len(part)
+        else:
+            lines[-1] += part
+            column += len(part)
+    if any(len(line) > 900 for line in lines):
+        return _words(text, first, _TEXT_SAFE)
+    return "\r\n".join(lines)
+
+
+def _words(text: str, first: int, safe: frozenset[int]) -> str:
+    """`text` as encoded words in UTF-8, by whichever of q and b is shorter for all of it."""
+    octets = text.encode("utf-8")
+    quoted = sum(1 if o in safe or o == 32 else 3 for o in octets)
+    scheme = "q" if quoted <= (len(octets) + 2) // 3 * 4 else "b"
+    room = LONGEST_WORD - len("=?utf-8?q??=")
+    words: list[str] = []
+    limit = max(min(room, LONGEST_LINE - first - len("=?utf-8?q??=")), 12)
+    chunk, cost = b"", 0
+    for char in text:
+        octets = char.encode("utf-8")
+        more = sum(1 if o in safe or o == 32 else 3 for o in octets) if scheme == "q" else len(octets)
+        full = cost + more > limit if scheme == "q" else (cost + more + 2) // 3 * 4 > limit
+        if full and chunk:
+            words.append(_word(chunk, scheme, safe))
+            chunk, cost, limit = b"", 0, room - 1
+        chunk += octets
+        cost += more
+    words.append(_word(chunk, scheme, safe))
+    return "\r\n ".join(words)
+
+
+def _word(octets: bytes, scheme: str, safe: frozenset[int]) -> str:
+    if scheme == "b":
+        payload = binascii.b2a_base64(octets, newline=False).decode("ascii")
+    else:
+        payload = "".join("_" if o == 32 else chr(o) if o in safe else f"={o:02X}" for o in octets)
+    return f"=?utf-8?{scheme}?{payload}?="
+
+
+decode = lru_cache(1024)(decode)

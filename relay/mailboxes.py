@@ -1,0 +1,136 @@
+"""Mailboxes: the address lists of header fields (RFC 5322 3.4), read tolerantly and written strictly.
+
+Reading is linear and never fails. An entry whose address is not exactly one valid address has none:
+never a part of what was written (`alice@evil.test)bob@good.test` is nobody).
+"""
+
+import re
+from dataclasses import dataclass
+
+from relay import encoded_word
+from relay.address import Address, AddressError, parse
+
+LONGEST_LINE = 76
+
+_TOKEN = re.compile(
+    r"""(?P<quoted>"(?:[^"\\]|\\.)*"?)"""
+    r"""|(?P<angle><(?:[^<>"]|"(?:[^"\\]|\\.)*")*>?)"""
+    r"""|(?P<comment>\()"""
+    r"""|(?P<mark>[,;:])"""
+    r"""|(?P<blank>[ \t\r\n]+)"""
+    r"""|(?P<text>[^"<(,;:\s]+)""",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A display name, decoded, and an address; None when there is no valid one."""
+
+    display: str
+    address: Address | None
+
+
+def read(value: str) -> list[Mailbox]:
+    """Every mailbox of an unfolded field value, those of groups included."""
+    found: list[Mailbox] = []
+    words: list[str] = []
+    angle: str | None = None
+    at = 0
+    while at < len(value):
+        token = _TOKEN.match(value, at)
+        if token is None:  # a stray ) and the like are matched by text; nothing else is left
+            at += 1
+            continue
+        at = token.end()
+        match token.lastgroup:
+            case "comment":
+                at = _comment_end(value, at)
+            case "mark" if token[0] == ":" and angle is None and not _literal(words):
+                words = []  # the name of a group
+            case "mark" if token[0] == ":":
+                words.append(":")
+            case "mark":
+                _finish(found, words, angle)
+                words, angle = [], None
+            case "angle":
+                angle = token[0] if angle is None else "<><>"
+            case "blank":
+                words.append(" ")
+            case _:
+                words.append(token[0])
+    _finish(found, words, angle)
+    return found
+
+
+def _literal(words: list[str]) -> bool:
+    """True inside an address literal such as a@[IPv6:::1], where a colon is no group's."""
+    return (bool(words) and "@[" in words[-1]) or (":" in words and "@[" in "".join(words))
+
+
+def _comment_end(value: str, at: int) -> int:
+    depth = 1
+    while at < len(value) and depth:
+        octet = value[at]
+        if octet == "\\":
+            at += 1
+        elif octet in "()":
+            depth += 1 if octet == "(" else -1
+        at += 1
+    return at
+
+
+def _finish(found: list[Mailbox], words: list[str], angle: str | None) -> None:
+    text = "".join(words).strip()
+    if angle is None:
+        if text:
+            found.append(_bare(text))
+        return
+    inner = angle[1:].removesuffix(">").strip()
+    display = _display(text)
+    if inner or display:
+        found.append(Mailbox(display, _address(inner) if angle.endswith(">") else None))
+
+
+def _bare(text: str) -> Mailbox:
+    address = _address(text)
+    return Mailbox("" if address else _display(text), address)
+
+
+def _address(text: str) -> Address | None:
+    try:
+        return parse(text)
+    except AddressError:
+        return None
+
+
+def _display(text: str) -> str:
+    """A phrase as text: quoted strings unquoted, encoded words decoded even where they stand in quotes."""
+    text = re.sub(
+        r'"((?:[^"\\]|\\.)*)"?', lambda m: re.sub(r"\\(.)", r"\1", m[1], flags=re.DOTALL), text, flags=re.DOTALL
+    )
+    return encoded_word.decode(re.sub(r"\s+", " ", text)).strip()
+
+
+def write(mailboxes: list[Mailbox], first: int) -> str:
+    """The value of a field whose name took `first` columns, folded; mailboxes without address are left out."""
+    lines, column = [""], first
+    shown = [_one(box, first) for box in mailboxes if box.address]
+    for number, text in enumerate(shown):
+        comma = "," if number < len(shown) - 1 else ""
+        head = text.split("\r\n", 1)[0]
+        if lines[-1] and column + 1 + len(head) + len(comma) > LONGEST_LINE:
+            lines.append("")
+            column = 0
+        lines[-1] += (" " if lines[-1] else "") + text + comma
+        column = len(lines[-1].rsplit("\r\n", 1)[-1]) + (first if len(lines) == 1 and "\r\n" not in lines[-1] else 1)
+    return "\r\n ".join(lines)
+
+
+def _one(box: Mailbox, first: int) -> str:
+    display = encoded_word.encode_phrase(box.display, first)
+    if not box.display:
+        return str(box.address)
+    last = len(display.rsplit("\r\n", 1)[-1])
+    glue = " " if last + len(str(box.address)) + 4 <= LONGEST_LINE or "\r\n" not in display else "\r\n "
+    return f"{display}{glue}<{box.address}>"

@@ -1,0 +1,130 @@
+"""Policy: a profile's rewriting options, and the Context in which rules apply them.
+
+The names, values and defaults are those of trac.ini's [notification]; where a relay has to decide
+what Trac decides from its database, the option's line says what it decides.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from relay.address import Address, AddressError, ascii_domain, parse_domain
+from relay.dialects import Facts
+from relay.options import address, address_list, boolean, choice, listed, option, text, trac_boolean
+
+DEFAULT_PREFIX = "__default__"
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def domain(value: str) -> str:
+    """A domain, or nothing; a leading @ is understood."""
+    value = value.strip().removeprefix("@")
+    try:
+        return parse_domain(value) if value else ""
+    except AddressError as fault:
+        raise ValueError(f"{value!r} is not a domain: {fault}") from fault
+
+
+def _realm(value: str) -> str:
+    return ascii_domain(domain(value))
+
+
+def encoding(value: str) -> str:
+    """A mime_encoding; quoted-printable is qp."""
+    word = value.strip().lower()
+    return choice("base64", "qp", "none", "auto", "keep", "none-strict")("qp" if word == "quoted-printable" else word)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rewriting half of [notification]."""
+
+    smtp_enabled: bool = option(
+        False, "Relay notifications; when false, every mail is accepted, recorded and dropped", trac_boolean
+    )
+    smtp_from: Address | None = option(None, "Address of From and of the envelope sender", address)
+    smtp_from_name: str = option("", "Display name of From; empty: the mail's project", str.strip)
+    smtp_replyto: Address | None = option(
+        None, "Reply-To; unset: the tracker's own Reply-To stays if it holds an address", address
+    )
+    smtp_default_domain: str = option("", "Domain for bare names; an address that has an @ is never touched", domain)
+    smtp_always_cc: tuple[Address, ...] = option(
+        (), "Always notified, visible in Cc; separated by commas, blanks or semicolons", address_list
+    )
+    smtp_always_bcc: tuple[Address, ...] = option((), "Always notified, visible to nobody", address_list)
+    smtp_subject_prefix: str = option(
+        DEFAULT_PREFIX, "In front of the Subject, once; __default__ is [the mail's project], empty is none", str.strip
+    )
+    use_public_cc: bool = option(
+        False, "Show the recipients that the tracker shows; false: nobody but smtp_always_cc", trac_boolean
+    )
+    public_envelope: bool = option(
+        False, "With use_public_cc, also show recipients that the tracker gave only in the envelope", boolean
+    )
+    use_short_addr: bool = option(
+        False, "Send bare names as they are; for a mail server that knows local names", trac_boolean
+    )
+    mime_encoding: str = option(
+        "base64", "Transfer encoding of text parts: base64, qp, none, none-strict, auto or keep", encoding
+    )
+    ignore_domains: tuple[str, ...] = option(
+        (), "Names at these domains are no mail addresses (Kerberos realms)", listed(_realm)
+    )
+    rewrite: str = option(
+        "full", "full: every rule; off: only complete addresses and what the standards demand", choice("full", "off")
+    )
+    from_: str = option(
+        "force",
+        "force: From becomes smtp_from; keep: a From with an address stays",
+        choice("force", "keep"),
+        name="from",
+    )
+    project_name: str = option("", "The project of mail that names none", text)
+
+    @property
+    def sender(self) -> Address | None:
+        """The effective smtp_from: itself, else smtp_replyto, completed by smtp_default_domain."""
+        chosen = self.smtp_from or self.smtp_replyto
+        return self.full(chosen) if chosen else None
+
+    def full(self, given: Address) -> Address:
+        """`given` with the default domain where it has none; use_short_addr leaves it short."""
+        return given if self.use_short_addr else given.complete(self.smtp_default_domain)
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What identifies this passage: the entry's id, when and from whom it came, who we are.
+
+    `received_at` in seconds since 1970; the same for every attempt, so retries keep Date and Message-ID.
+    """
+
+    id: str
+    received_at: float
+    host: str
+    gateway_id: str
+    client: str = ""
+    helo: str = ""
+    protocol: str = "ESMTP"
+
+    @property
+    def date(self) -> str:
+        """`received_at` as an RFC 5322 3.3 date in UTC, whatever the locale."""
+        at = datetime.fromtimestamp(self.received_at, UTC)
+        day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[at.weekday()]
+        month = _MONTHS[at.month - 1]
+        return f"{day}, {at.day:02} {month} {at.year:04} {at:%H:%M:%S} +0000"
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """All that a rule may look at besides the mail."""
+
+    policy: Policy
+    facts: Facts
+    stamp: Stamp
+    catch_all: tuple[Address, ...] = ()
+
+    @property
+    def project(self) -> str:
+        """The mail's project, else the configured one, else ""."""
+        return self.facts.project or self.policy.project_name
