@@ -1,7 +1,7 @@
 """Entry: one mail in the spool, what became of it so far, and the versioned form it is stored in."""
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -157,10 +157,31 @@ def new_id(now: float, random: int) -> str:
 
 
 def encode(entry: Entry) -> bytes:
-    """The stored form: one JSON object, `v` first."""
-    form = asdict(entry)
+    """The stored form: one JSON object, `v` first. Fields at their default are left out."""
+    form: dict[str, Any] = {"v": FORMAT, "id": entry.id, "received_at": entry.received_at}
     form["envelope"] = _encode_envelope(entry.envelope)
-    return json.dumps({"v": FORMAT, **form}, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    for name in _PLAIN:
+        value = getattr(entry, name)
+        if value != _DEFAULTS[name]:
+            form[name] = value
+    if entry.client != _NO_CLIENT:
+        form["client"] = {name: getattr(entry.client, name) for name in _CLIENT}
+    if entry.answered:
+        form["answered"] = [_encode_outcome(o) for o in entry.answered]
+    if entry.attempts:
+        form["attempts"] = [
+            {"at": a.at, "upstream": a.upstream, "outcomes": [_encode_outcome(o) for o in a.outcomes], "tls": a.tls}
+            | {"delays": a.delays}
+            for a in entry.attempts
+        ]
+    if entry.events:
+        form["events"] = [[e.at, e.kind, e.text] for e in entry.events]
+    return json.dumps(form, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def _encode_outcome(outcome: Outcome) -> dict[str, Any]:
+    reply = outcome.reply
+    return {name: getattr(outcome, name) for name in _OUTCOME} | {"reply": [reply.code, reply.status, reply.text]}
 
 
 def decode(data: bytes) -> Entry:
@@ -194,24 +215,32 @@ def _decode(form: dict[str, Any]) -> Entry:
         envelope["body"],
         bool(envelope["smtputf8"]),
     )
-    form["state"] = State(form["state"])
-    form["client"] = Client(**form["client"])
-    form["refused_paths"] = tuple(form["refused_paths"])
-    form["answered"] = tuple(map(_decode_outcome, form["answered"]))
+    form["state"] = State(form.get("state", State.QUEUED))
+    form["client"] = Client(**form.get("client", {}))
+    form["refused_paths"] = tuple(form.get("refused_paths", ()))
+    form["answered"] = tuple(map(_decode_outcome, form.get("answered", ())))
     form["attempts"] = tuple(
         Attempt(**{**a, "outcomes": tuple(map(_decode_outcome, a["outcomes"])), "delays": tuple(a["delays"])})
-        for a in form["attempts"]
+        for a in form.get("attempts", ())
     )
-    form["events"] = tuple(Event(**e) for e in form["events"])
+    form["events"] = tuple(Event(at, kind, text) for at, kind, text in form.get("events", ()))
     return Entry(**form)
 
 
 def _decode_outcome(form: dict[str, Any]) -> Outcome:
+    code, status, text = form["reply"]
     return Outcome(
         **{
             **form,
             "disposition": Disposition(form["disposition"]),
-            "reply": Reply(**form["reply"]),
+            "reply": Reply(code, status, text),
             "cause": Cause(form["cause"]),
         }
     )
+
+
+_NO_CLIENT = Client()
+_CLIENT = tuple(f.name for f in fields(Client))
+_OUTCOME = tuple(f.name for f in fields(Outcome) if f.name != "reply")
+_DEFAULTS = {f.name: f.default for f in fields(Entry) if f.default is not MISSING}
+_PLAIN = tuple(name for name in _DEFAULTS if name not in ("answered", "attempts", "events"))

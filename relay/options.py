@@ -50,6 +50,13 @@ def text(value: str) -> str:
     return value
 
 
+def path(value: str) -> str:
+    """A path; a relative one is relative to the folder of config.ini."""
+    if "\0" in value:
+        raise ValueError("a path holds no NUL")
+    return value.strip()
+
+
 def secret(value: str) -> Secret:
     """A secret: shown nowhere."""
     return Secret(value)

@@ -6,96 +6,17 @@ history included, in one transaction. What every engine must keep is written onc
 suite.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable
 
-from relay.entry import Entry, State
-from relay.message import Body
+from relay.spool.memory import MemorySpool
+from relay.spool.protocol import Claim, Clock, Draft, Spool, SpoolOptions, Wanted
+from relay.spool.sqlite import SqliteSpool
 
-Clock = Callable[[], float]
-"""Wall-clock seconds since 1970."""
+__all__ = ["ENGINES", "Claim", "Clock", "Draft", "Spool", "SpoolOptions", "Wanted", "create"]
 
-
-class Draft(Protocol):
-    """A mail's octets while they arrive; small ones in memory, large ones in a file (promise 9)."""
-
-    @property
-    def size(self) -> int:
-        """Octets written so far."""
-
-    def write(self, data: bytes) -> None:
-        """Append. Raises SpoolFull when the disk is full, SpoolError on other faults."""
-
-    def body(self) -> Body:
-        """What was written, readable before and after `put`."""
-
-    def discard(self) -> None:
-        """Forget it and leave no file behind; does nothing once `put` has taken it."""
+ENGINES: dict[str, Callable[[SpoolOptions, Clock], Spool]] = {"memory": MemorySpool, "sqlite": SqliteSpool}
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The leased right to work on one entry. `token` fences a worker whose lease ran out."""
-
-    entry: Entry
-    body: Body
-    token: int
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which entries: for `claim`, due QUEUED ones unless `id` names one (then even a held one, due or not)."""
-
-    limit: int = 1
-    id: str = ""
-    profile: str = ""
-    states: tuple[State, ...] = ()
-    text: str = ""
-    """For `browse`: part of an id, Message-ID, address or summary."""
-
-
-class Spool(Protocol):
-    """The verbs of a spool engine."""
-
-    async def open(self) -> None:
-        """Open or create the store; raises SpoolError when it is unusable or in use by another daemon."""
-
-    async def close(self) -> None:
-        """Finish what was begun and close."""
-
-    def draft(self) -> Draft:
-        """A place for a mail's octets."""
-
-    async def put(self, entry: Entry, draft: Draft) -> None:
-        """Keep it: durable when this returns. Raises SpoolFull or SpoolError; then nothing is kept."""
-
-    async def claim(self, wanted: Wanted, wait: float) -> list[Claim]:
-        """Up to `wanted.limit` due entries, oldest due first; waits up to `wait` seconds for the first.
-
-        New mail wakes a waiting claim at once. An entry claimed by a worker that vanished is due
-        again when its lease has run out.
-        """
-
-    async def extend(self, claim: Claim) -> None:
-        """A fresh lease, for work that takes longer. Raises LeaseLost."""
-
-    async def settle(self, claims: Sequence[Claim], *follow_ups: tuple[Entry, Draft | None]) -> None:
-        """Replace the claimed entries by `follow_ups`, all in one transaction; durable when it returns.
-
-        A follow-up with a claim's id takes its place (its body stays: no draft); another id is new
-        and brings a draft. One in state DONE becomes history and loses its body. A claimed entry
-        without a follow-up goes without a trace. Raises LeaseLost, and then changes nothing.
-        """
-
-    async def remember(self, key: str, value: str, until: float) -> None:
-        """Keep a small fact until then (wall clock): events, report caps, suppressed addresses."""
-
-    async def recall(self, key: str) -> str | None:
-        """A remembered fact that has not run out."""
-
-    def browse(self, wanted: Wanted) -> AsyncIterator[Entry]:
-        """Entries for listing, newest first, history included when `states` asks for DONE."""
-
-    async def counts(self) -> dict[State, int]:
-        """How many entries stand in each state."""
+def create(options: SpoolOptions, clock: Clock) -> Spool:
+    """The spool that [spool] asks for."""
+    return ENGINES[options.engine](options, clock)

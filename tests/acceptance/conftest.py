@@ -54,10 +54,28 @@ class Left:
     @property
     def named(self):
         """Every octet of the fields of promise 4."""
-        names = (
-            "to cc bcc resent-to resent-cc resent-bcc apparently-to delivered-to x-original-to x-envelope-to received"
-            " x-tracker-relay from sender reply-to subject date message-id precedence auto-submitted"
-        ).split()
+        names = [
+            "to",
+            "cc",
+            "bcc",
+            "resent-to",
+            "resent-cc",
+            "resent-bcc",
+            "apparently-to",
+            "delivered-to",
+            "x-original-to",
+            "x-envelope-to",
+            "received",
+            "x-tracker-relay",
+            "from",
+            "sender",
+            "reply-to",
+            "subject",
+            "date",
+            "message-id",
+            "precedence",
+            "auto-submitted",
+        ]
         return b"".join(f.raw for f in self.mail.message.fields if f.name in names)
 
 

@@ -1,0 +1,395 @@
+"""The sqlite engine: WAL, synchronous=FULL, one writer thread with group commit.
+
+1. A body above SMALL lies in a file of its own, on disk with its folder before the row that names it.
+2. `ready` is when a row may be claimed: its due time, or the end of the lease that holds it. One index
+   on it makes claiming cost the same for a thousand rows and for a million.
+3. `token` fences: whoever settles must hold the token that the row was last claimed with.
+4. History is a table of its own, so the queue stays small.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sqlite3
+import stat
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from relay import journal
+from relay.entry import Entry, State, decode, encode
+from relay.errors import LeaseLost, SpoolError
+from relay.message import Body, BytesBody
+from relay.spool.draft import FileBody, FileDraft, spool_fault
+from relay.spool.protocol import Claim, Clock, Draft, SpoolOptions, Wanted, matches
+from relay.spool.writer import Writer, sqlite_fault
+
+FORMAT = 1
+"""PRAGMA user_version of this layout; a later one is refused."""
+
+_SCHEMA = """
+CREATE TABLE entries (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL, profile TEXT NOT NULL,
+    ready REAL NOT NULL, due REAL NOT NULL, token INTEGER NOT NULL DEFAULT 0, size INTEGER NOT NULL,
+    file TEXT NOT NULL DEFAULT '', entry BLOB NOT NULL);
+CREATE INDEX entries_ready ON entries (state, ready);
+CREATE TABLE bodies (seq INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE history (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, done_at REAL NOT NULL, entry BLOB NOT NULL);
+CREATE INDEX history_done_at ON history (done_at);
+CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
+CREATE INDEX facts_until ON facts (until);
+CREATE TABLE damaged (id TEXT NOT NULL, reason TEXT NOT NULL, file TEXT NOT NULL, entry BLOB, data BLOB);
+"""
+_PURGE = 100
+"""Rows of old history, or old facts, that one operation removes at most."""
+
+
+class SqliteSpool:
+    """Mail in a SQLite database and, above SMALL, in files beside it."""
+
+    def __init__(self, options: SpoolOptions, clock: Clock) -> None:
+        self._options, self._clock = options, clock
+        self._folder = Path(options.path)
+        self._files = self._folder / "bodies"
+        self._lock = -1
+        self._token = 0
+        self._writer: Writer | None = None
+        self._reader: sqlite3.Connection | None = None
+        self._reading = asyncio.Lock()
+        self._news = asyncio.Event()
+
+    @property
+    def commits(self) -> int:
+        """Transactions committed so far."""
+        return self._writer.commits if self._writer else 0
+
+    # -- opening ------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Create or open the spool. Raises SpoolError when it is in use, foreign, or of a later format."""
+        try:
+            self._enter()
+        except OSError as fault:
+            raise SpoolError(f"spool {self._folder}: {os.strerror(fault.errno or 0)}") from fault
+        writer = Writer(self._connect)
+        try:
+            await writer.start()
+            self._writer = writer
+            await self._do(self._recover)
+            self._reader = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, check_same_thread=False)
+        except sqlite3.Error as fault:
+            await self.close()
+            raise sqlite_fault(fault) from fault
+        except SpoolError:
+            await self.close()
+            raise
+
+    @property
+    def _database(self) -> Path:
+        return self._folder / "spool.sqlite"
+
+    def _enter(self) -> None:
+        old = os.umask(0o077)
+        try:
+            self._files.mkdir(0o700, parents=True, exist_ok=True)
+        finally:
+            os.umask(old)
+        for folder in (self._folder, self._files):
+            status = os.lstat(folder)
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+                raise SpoolError(
+                    f"spool {folder}: it must be a folder of user {os.geteuid()}: chown it, or name another"
+                )
+            if status.st_mode & 0o077:
+                raise SpoolError(f"spool {folder}: others may enter it: chmod 700 {folder}")
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._lock = os.open(self._folder / "lock", flags, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as fault:
+            os.close(self._lock)
+            self._lock = -1
+            raise SpoolError(f"spool {self._folder}: another tracker-relay is using it") from fault
+        os.close(os.open(self._database, flags, 0o600))  # SQLite would make it by umask
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._database, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA temp_store = MEMORY")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version > FORMAT:
+                raise SpoolError(f"spool {self._folder}: it has format {version}, this program reads up to {FORMAT}")
+            if version == 0:
+                connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+            self._token = connection.execute("SELECT coalesce(max(token), 0) FROM entries").fetchone()[0]
+        except sqlite3.Error as fault:
+            connection.close()
+            raise SpoolError(f"spool {self._database}: {fault}") from fault
+        except SpoolError:
+            connection.close()
+            raise
+        return connection
+
+    def _recover(self, connection: sqlite3.Connection) -> None:
+        """After a crash: nobody else holds the lock, so every lease is a dead worker's; sweep orphaned files."""
+        connection.execute("UPDATE entries SET ready = due, token = 0 WHERE token <> 0")
+        named = {name for (name,) in connection.execute("SELECT file FROM entries WHERE file <> ''")}
+        named |= {name for (name,) in connection.execute("SELECT file FROM damaged WHERE file <> ''")}
+        for path in self._files.glob("*.eml"):
+            if path.name not in named:
+                path.unlink(missing_ok=True)
+
+    async def close(self) -> None:
+        """Finish what was begun, then let go."""
+        if self._writer:
+            await self._writer.stop()
+            self._writer = None
+        if self._reader:
+            self._reader.close()
+            self._reader = None
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    async def _do(self, operation: Callable[[sqlite3.Connection], Any]) -> Any:
+        if self._writer is None:
+            raise SpoolError("spool: it is not open")
+        return await self._writer.do(operation)
+
+    # -- the verbs ----------------------------------------------------------------------------------
+
+    def draft(self) -> FileDraft:
+        """A place for a mail's octets."""
+        return FileDraft(self._files)
+
+    async def put(self, entry: Entry, draft: Draft) -> None:
+        """Keep it; durable when this returns."""
+        assert isinstance(draft, FileDraft)
+        try:
+            await self._sync(draft)
+            await self._do(lambda connection: self._insert(connection, entry, draft))
+        except SpoolError:
+            draft.taken = False  # not kept: its file is the caller's to discard
+            raise
+        self._news.set()
+
+    async def _sync(self, draft: FileDraft) -> None:
+        draft.taken = True
+        if draft.name:
+            await asyncio.to_thread(draft.sync)
+
+    def _insert(self, connection: sqlite3.Connection, entry: Entry, draft: FileDraft) -> None:
+        """A new row and its body, or, for an entry that is DONE at once, its record."""
+        if entry.state is State.DONE:
+            self._record(connection, entry)
+            draft.taken = False
+            return
+        cursor = connection.execute(
+            "INSERT INTO entries (id, state, profile, ready, due, size, file, entry) VALUES (?,?,?,?,?,?,?,?)",
+            (entry.id, entry.state, entry.profile, entry.due, entry.due, entry.size, draft.name, encode(entry)),
+        )
+        if not draft.name:
+            connection.execute("INSERT INTO bodies VALUES (?, ?)", (cursor.lastrowid, draft.octets))
+
+    async def claim(self, wanted: Wanted, wait: float) -> list[Claim]:
+        """Up to `wanted.limit` due entries, oldest due first; waits up to `wait` seconds for the first."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait
+        while True:
+            self._news.clear()
+            claims, soonest = await self._do(lambda connection: self._take(connection, wanted))
+            left = until - loop.time()
+            if claims or left <= 0:
+                return list(claims)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(left, max(soonest - self._clock(), 0.001))):
+                    await self._news.wait()
+
+    def _take(self, connection: sqlite3.Connection, wanted: Wanted) -> tuple[list[Claim], float]:
+        now = self._clock()
+        columns = "SELECT e.seq, e.id, e.size, e.file, e.entry, b.data FROM entries e LEFT JOIN bodies b USING (seq)"
+        if wanted.id:
+            where, values = "e.id = ? AND (e.token = 0 OR e.ready <= ?)", [wanted.id, now]
+        else:
+            where, values = "e.state = 'queued' AND e.ready <= ?", [now]
+        if wanted.profile:
+            where, values = f"{where} AND e.profile = ?", [*values, wanted.profile]
+        query = f"{columns} WHERE {where} ORDER BY e.ready LIMIT ?"
+        claims: list[Claim] = []
+        for seq, name, size, file, form, data in connection.execute(query, [*values, wanted.limit]).fetchall():
+            try:
+                entry, body = decode(form), self._body(size, file, data)
+            except ValueError as fault:
+                self._set_aside(connection, seq, name, str(fault))
+                continue
+            self._token += 1
+            connection.execute(
+                "UPDATE entries SET token = ?, ready = ? WHERE seq = ?", (self._token, now + self._options.lease, seq)
+            )
+            claims.append(Claim(entry, body, self._token))
+        soonest = connection.execute("SELECT min(ready) FROM entries WHERE state = 'queued'").fetchone()[0]
+        return claims, now + 3600 if soonest is None else soonest
+
+    def _body(self, size: int, file: str, data: bytes | None) -> Body:
+        if not file:
+            if data is None or len(data) != size:
+                raise ValueError("its body is missing or cut short")
+            return BytesBody(data)
+        path = self._files / file
+        try:
+            status = os.lstat(path)
+        except OSError as fault:
+            raise ValueError(f"its body file: {os.strerror(fault.errno or 0)}") from fault
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_size != size:
+            raise ValueError("its body file is not the one that was written")
+        return FileBody(path, size)
+
+    def _set_aside(self, connection: sqlite3.Connection, seq: int, name: str, reason: str) -> None:
+        """A row that can not be read blocks nobody: it moves to `damaged`, for a person to look at."""
+        connection.execute(
+            "INSERT INTO damaged SELECT e.id, ?, e.file, e.entry, b.data FROM entries e LEFT JOIN bodies b USING (seq)"
+            " WHERE e.seq = ?",
+            (reason, seq),
+        )
+        connection.execute("DELETE FROM entries WHERE seq = ?", (seq,))
+        connection.execute("DELETE FROM bodies WHERE seq = ?", (seq,))
+        journal.warning(name, f"damaged in the spool and set aside: {reason}")
+
+    async def extend(self, claim: Claim) -> None:
+        """A fresh lease. Raises LeaseLost."""
+        until = self._clock() + self._options.lease
+
+        def extend(connection: sqlite3.Connection) -> None:
+            seq, _ = _owned(connection, claim)
+            connection.execute("UPDATE entries SET ready = ? WHERE seq = ?", (until, seq))
+
+        await self._do(extend)
+
+    async def settle(self, claims: Sequence[Claim], *follow_ups: tuple[Entry, Draft | None]) -> None:
+        """Replace the claimed entries by `follow_ups` in one transaction. Raises LeaseLost."""
+        drafts = [draft for _, draft in follow_ups if isinstance(draft, FileDraft)]
+        try:
+            for draft in drafts:
+                await self._sync(draft)
+            await self._do(lambda connection: self._replace(connection, claims, follow_ups))
+        except (SpoolError, LeaseLost):
+            for draft in drafts:
+                draft.taken = False
+            raise
+        self._news.set()
+
+    def _replace(
+        self,
+        connection: sqlite3.Connection,
+        claims: Sequence[Claim],
+        follow_ups: Sequence[tuple[Entry, Draft | None]],
+    ) -> None:
+        owned = {claim.entry.id: _owned(connection, claim) for claim in claims}
+        stay: set[str] = set()
+        for entry, draft in follow_ups:
+            if entry.id in owned and entry.state is not State.DONE:
+                stay.add(entry.id)
+                connection.execute(
+                    "UPDATE entries SET state = ?, profile = ?, ready = ?, due = ?, token = 0, entry = ? WHERE seq = ?",
+                    (entry.state, entry.profile, entry.due, entry.due, encode(entry), owned[entry.id][0]),
+                )
+            elif entry.id in owned:
+                self._record(connection, entry)
+            else:
+                assert isinstance(draft, FileDraft), "a new entry brings its octets"
+                self._insert(connection, entry, draft)
+        for name, (seq, file) in owned.items():
+            if name not in stay:
+                connection.execute("DELETE FROM entries WHERE seq = ?", (seq,))
+                connection.execute("DELETE FROM bodies WHERE seq = ?", (seq,))
+                if file and self._writer:
+                    self._writer.after_commit.append(lambda path=self._files / file: path.unlink(missing_ok=True))  # type: ignore[misc]
+
+    def _record(self, connection: sqlite3.Connection, entry: Entry) -> None:
+        now = self._clock()
+        connection.execute(
+            "INSERT OR REPLACE INTO history (id, done_at, entry) VALUES (?, ?, ?)",
+            (entry.id, entry.done_at or now, encode(entry)),
+        )
+        connection.execute(
+            "DELETE FROM history WHERE seq IN (SELECT seq FROM history WHERE done_at < ? ORDER BY done_at LIMIT ?)",
+            (now - self._options.history, _PURGE),
+        )
+
+    async def remember(self, key: str, value: str, until: float) -> None:
+        """Keep a small fact until then."""
+        now = self._clock()
+
+        def remember(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (key, value, until))
+            connection.execute(
+                "DELETE FROM facts WHERE key IN (SELECT key FROM facts WHERE until < ? LIMIT ?)", (now, _PURGE)
+            )
+
+        await self._do(remember)
+
+    async def recall(self, key: str) -> str | None:
+        """A remembered fact that has not run out."""
+        query = "SELECT value FROM facts WHERE key = ? AND until > ?"
+        rows = await self._read(query, (key, self._clock()))
+        return rows[0][0] if rows else None
+
+    async def browse(self, wanted: Wanted) -> AsyncIterator[Entry]:
+        """Entries, newest first; history too when `states` asks for DONE."""
+        states = wanted.states or (State.QUEUED, State.HELD)
+        tables = [
+            t for t, asked in (("entries", set(states) - {State.DONE}), ("history", State.DONE in states)) if asked
+        ]
+        found: list[Entry] = []
+        for table in tables:
+            last = 1 << 62
+            while len(found) < wanted.limit * len(tables):
+                query = f"SELECT seq, entry FROM {table} WHERE seq < ? ORDER BY seq DESC LIMIT 500"  # noqa: S608
+                rows = await self._read(query, (last,))
+                if not rows:
+                    break
+                last = rows[-1][0]
+                entries = [entry for _, form in rows if (entry := _readable(form))]
+                found += [e for e in entries if e.state in states and matches(e, wanted)]
+        found.sort(key=lambda e: (e.received_at, e.id), reverse=True)
+        for entry in found[: wanted.limit]:
+            yield entry
+
+    async def counts(self) -> dict[State, int]:
+        """How many entries stand in each state."""
+        counts = {
+            State(state): n for state, n in await self._read("SELECT state, count(*) FROM entries GROUP BY 1", ())
+        }
+        [(done,)] = await self._read("SELECT count(*) FROM history", ())
+        return {state: counts.get(state, 0) for state in State} | {State.DONE: done}
+
+    async def _read(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        reader = self._reader
+        if reader is None:
+            raise SpoolError("spool: it is not open")
+        async with self._reading:
+            try:
+                return await asyncio.to_thread(lambda: reader.execute(query, values).fetchall())
+            except sqlite3.Error as fault:
+                raise sqlite_fault(fault) from fault
+
+
+def _owned(connection: sqlite3.Connection, claim: Claim) -> tuple[int, str]:
+    row = connection.execute(
+        "SELECT seq, file FROM entries WHERE id = ? AND token = ?", (claim.entry.id, claim.token)
+    ).fetchone()
+    if row is None:
+        raise LeaseLost
+    return int(row[0]), str(row[1])
+
+
+def _readable(form: bytes) -> Entry | None:
+    try:
+        return decode(form)
+    except ValueError:
+        return None
+
+
+__all__ = ["FORMAT", "SqliteSpool", "spool_fault"]
