@@ -1,0 +1,147 @@
+"""Admission: what the listener accepts, as Replies; None where there is nothing against it.
+
+Only what the SMTP dialogue and the header's form show is judged here: a tracker can not do anything
+with a refusal that a rule would find later.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+
+from relay.address import Address
+from relay.message import Message
+from relay.options import address_list, choice, duration, integer, option, size
+from relay.reply import Reply
+
+MAX_FIELD = 65536
+"""Octets in one header field at most."""
+MAX_HEADER = 262144
+"""Octets in the header at most."""
+MAX_FIELDS = 1000
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+_LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?")
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to listen: host and port, or the path of a unix socket."""
+
+    host: str = ""
+    port: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def listen_list(value: str) -> tuple[Listen, ...]:
+    """host:port, [v6]:port or unix:PATH, separated by commas or blanks; at least one."""
+    found = tuple(_listen(word) for word in re.split(r"[,\s]+", value.strip()) if word)
+    if not found:
+        raise ValueError("name at least one address, such as 127.0.0.1:2525")
+    return found
+
+
+def _listen(word: str) -> Listen:
+    if word.startswith("unix:"):
+        if len(word) < 6 or len(word) > 107:
+            raise ValueError(f"{word!r} is no socket path of at most 102 octets")
+        return Listen(path=word[5:])
+    if word.startswith("systemd:"):
+        raise ValueError(f"{word!r}: sockets from systemd are not supported; use host:port or unix:PATH")
+    parts = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+)):(\d{1,5})", word)
+    if not parts or int(parts[3]) > 65535:
+        raise ValueError(f"{word!r} is none of host:port, [v6]:port, unix:PATH")
+    return Listen(parts[1] or parts[2], int(parts[3]))
+
+
+def networks(value: str) -> tuple[Network, ...]:
+    """Networks in CIDR form, separated by commas or blanks."""
+    try:
+        return tuple(ipaddress.ip_network(word) for word in re.split(r"[,\s]+", value.strip()) if word)
+    except ValueError as fault:
+        raise ValueError(f"{value!r}: {fault}") from fault
+
+
+def host_name(value: str) -> str:
+    """A host name, or nothing."""
+    value = value.strip()
+    if value and not _NAME.fullmatch(value):
+        raise ValueError(f"{value!r} is not a host name")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerOptions:
+    """[listener]"""
+
+    listen: tuple[Listen, ...] = option(
+        (Listen("127.0.0.1", 2525),),
+        "Where to listen: host:port, [v6]:port, unix:PATH",
+        listen_list,
+        shown="127.0.0.1:2525",
+    )
+    allow: tuple[Network, ...] = option(
+        _LOOPBACK, "Networks whose hosts may send", networks, shown="127.0.0.0/8, ::1/128"
+    )
+    max_size: int = option(50 << 20, "Octets in a mail at most", size, shown="50M")
+    bare_newline: str = option(
+        "normalize", "A bare LF in a mail: normalize (to CRLF) or refuse", choice("normalize", "refuse")
+    )
+    catch_all: tuple[Address, ...] = option(
+        (), "Addresses of the relay itself, which a tracker is told to notify always; they never leave", address_list
+    )
+    gateway_id: str = option("", "This relay's name in its trace field; empty: hostname", host_name)
+    hostname: str = option("", "Name in the greeting and in Received; empty: the system's", host_name)
+    max_connections: int = option(500, "Clients at one time", integer(1, 100_000))
+    max_recipients: int = option(1000, "Recipients of one mail", integer(1, 100_000))
+    max_hops: int = option(100, "Received fields in a mail before it counts as a loop", integer(1, 1000))
+    idle_timeout: float = option(300.0, "How long a client may be silent", duration, shown="5m")
+
+
+def client_allowed(address: str, options: ListenerOptions) -> Reply | None:
+    """Whether a client of this address may send; "" is a unix socket, whose mode decides."""
+    if not address:
+        return None
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    ip = getattr(ip, "ipv4_mapped", None) or ip
+    if any(ip in network for network in options.allow if network.version == ip.version):
+        return None
+    return Reply(554, "5.7.1", "this host may not send here")
+
+
+def declared_size(octets: int, options: ListenerOptions) -> Reply | None:
+    """The SIZE parameter of MAIL (RFC 1870)."""
+    return too_big(options) if octets > options.max_size else None
+
+
+def too_big(options: ListenerOptions) -> Reply:
+    """The mail is over max_size."""
+    return Reply(552, "5.3.4", f"mail is larger than {options.max_size} octets")
+
+
+def recipients(number: int, options: ListenerOptions) -> Reply | None:
+    """Whether one more recipient may follow `number` others (RFC 5321 4.5.3.1.10)."""
+    if number < options.max_recipients:
+        return None
+    return Reply(452, "4.5.3", f"more than {options.max_recipients} recipients")
+
+
+def content(message: Message, options: ListenerOptions, gateway_id: str) -> Reply | None:
+    """The header of a received mail: its limits, hops, and our own trace in it."""
+    fields = message.fields
+    if len(fields) > MAX_FIELDS or sum(len(field.raw) for field in fields) > MAX_HEADER:
+        return Reply(552, "5.3.4", f"header of more than {MAX_FIELDS} fields or {MAX_HEADER} octets")
+    if any(len(field.raw) > MAX_FIELD for field in fields):
+        return Reply(552, "5.3.4", f"header field of more than {MAX_FIELD} octets")
+    names = [field.name for field in fields]
+    if names.count("received") >= options.max_hops:
+        return Reply(554, "5.4.6", f"too many hops: {options.max_hops} Received fields")
+    traces = (field.text.split() for field in fields if field.name == "x-tracker-relay")
+    if any(words and words[0].lower() == gateway_id.lower() for words in traces):
+        return Reply(554, "5.4.6", "mail loop: it has passed here before")
+    return None

@@ -1,0 +1,135 @@
+"""Listening: the sockets of the listener, and the sessions behind them."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import socket
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from relay import journal
+from relay.admission import Listen
+from relay.connection import Connection
+from relay.entry import Client
+from relay.errors import ConfigError
+from relay.reply import Reply
+from relay.server import Session, Setting
+
+_BACKLOG = 1024
+_SOCKET_MODE = 0o666
+"""A unix socket's own mode: the folder that it lies in says who may reach it."""
+
+
+@dataclass(slots=True)
+class Listener:
+    """All addresses of [listener]. `setting` may be replaced while it runs: new sessions get the new one."""
+
+    setting: Setting
+    sessions: set[Connection] = field(default_factory=set)
+    addresses: list[Listen] = field(default_factory=list)
+    """Where it really listens, ports of 0 resolved."""
+    _servers: list[asyncio.Server] = field(default_factory=list)
+    _paths: list[str] = field(default_factory=list)
+    _empty: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def _ended(self, session: Connection) -> None:
+        self.sessions.discard(session)
+        if not self.sessions:
+            self._empty.set()
+
+    async def start(self) -> None:
+        """Listen everywhere, or nowhere. Raises ConfigError naming the address that can not be had."""
+        for listen in self.setting.options.listen:
+            try:
+                server = await self._bind(listen)
+            except OSError as fault:
+                await self.stop(0)
+                reason = os.strerror(fault.errno) if fault.errno else str(fault)
+                raise ConfigError(f"[listener] listen: {listen}: {reason}") from fault
+            self._servers.append(server)
+            self.addresses += [_bound(s, listen) for s in server.sockets]
+
+    async def _bind(self, listen: Listen) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        factory = self._factory(str(listen))
+        if not listen.path:
+            return await loop.create_server(factory, listen.host, listen.port, backlog=_BACKLOG)
+        _check_living(listen.path)
+        server = await loop.create_unix_server(factory, listen.path, backlog=_BACKLOG)
+        self._paths.append(listen.path)
+        os.chmod(listen.path, _SOCKET_MODE)
+        return server
+
+    def _factory(self, name: str) -> Callable[[], asyncio.Protocol]:
+        def session() -> asyncio.Protocol:
+            if len(self.sessions) >= self.setting.options.max_connections:
+                return _TooMany()
+            made = Session(self.setting, name, self._ended)
+            self.sessions.add(made)
+            self._empty.clear()
+            return made
+
+        return session
+
+    async def stop(self, grace: float) -> None:
+        """No new clients; idle ones are sent away; one in the middle of a mail gets `grace` seconds.
+
+        Never waits for the servers' own `wait_closed`, which hangs on an idle client since Python 3.12.
+        """
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        for path in self._paths:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        self._paths.clear()
+        if not self.sessions:
+            return
+        farewell = Reply(421, "4.3.2", "shutting down")
+        for session in list(self.sessions):
+            if session.busy:
+                session.closing = True
+            else:
+                session.dismiss(farewell)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._empty.wait()
+        for session in list(self.sessions):
+            if session.transport is not None:
+                session.transport.abort()
+
+
+class _TooMany(asyncio.Protocol):
+    """A client beyond max_connections: told so, and gone."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say 421 and hang up."""
+        assert isinstance(transport, asyncio.Transport)
+        journal.rejected(Client("-"), Reply(421, "4.3.2", "too many connections"), "connection")
+        transport.write(b"421 4.3.2 too many connections, try again later\r\n")
+        transport.close()
+
+
+def _bound(sock: socket.socket, listen: Listen) -> Listen:
+    if listen.path:
+        return listen
+    host, port = sock.getsockname()[:2]
+    return Listen(host, port)
+
+
+def _check_living(path: str) -> None:
+    """asyncio replaces whatever socket lies there: refuse one that a living process answers."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise FileExistsError(errno.EEXIST, "not a socket", path)
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return
+    raise OSError(errno.EADDRINUSE, "in use", path)

@@ -1,0 +1,287 @@
+"""The listener's side of one SMTP session: MAIL, RCPT, DATA, and the 250 that makes a mail ours.
+
+aiosmtpd's class is the base (see `connection.py`); its path parser and DATA reader are replaced, since
+they decode and shorten addresses, and hold a whole mail in memory line by line.
+
+Nothing here waits for anything but the client and `spool.put`: 250 follows its return (promise 1).
+A session is never cancelled by its client's leaving: once the final dot was read, the mail is kept.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from typing import ClassVar
+
+from relay import admission, journal, message
+from relay.address import Address, AddressError, parse_path
+from relay.connection import Connection, Gone, Setting
+from relay.dataphase import DataPhase
+from relay.entry import Entry, Event
+from relay.errors import SpoolFull
+from relay.mail import Envelope, Recipient
+from relay.reply import Reply
+from relay.spool import Draft
+
+__all__ = ["Session", "Setting"]
+
+_OVERRUN = 16 << 20
+"""Octets behind max_size that are still read, so that the client learns why; then the line is cut."""
+
+
+@dataclass(slots=True)
+class _Transaction:
+    """MAIL and the RCPTs behind it."""
+
+    reverse_path: Address | None
+    body: str = ""
+    smtputf8: bool = False
+    recipients: dict[tuple[str, str], Recipient] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+    over: Reply | None = None
+
+
+class Session(Connection):
+    """One client's SMTP session."""
+
+    _transaction: _Transaction | None = None
+
+    async def execute(self, verb: bytes, argument: bytes) -> None:
+        """Do one command and answer it."""
+        method = self._COMMANDS.get(verb)
+        if method is None:
+            self.refuse(Reply(500, "5.5.1", "command not recognized"), "command")
+            return
+        waiting = method(self, argument)
+        if waiting is not None:
+            await waiting
+
+    def _hello(self, argument: bytes) -> bool:
+        name = argument.decode("utf-8", "replace")
+        if not name or len(name) > 255 or not name.isprintable():
+            self.refuse(Reply(501, "5.5.4", "give your host name"), "HELO")
+            return False
+        self._transaction = None
+        self.client = replace(self.client, helo=name)
+        return True
+
+    def _helo(self, argument: bytes) -> None:
+        if self._hello(argument):
+            self.answer(Reply(250, "", self.hostname))
+
+    def _ehlo(self, argument: bytes) -> None:
+        if not self._hello(argument):
+            return
+        self.client = replace(self.client, protocol="ESMTP")
+        offers = ("PIPELINING", f"SIZE {self.setting.options.max_size}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
+        self.answer(Reply(250, "", "\n".join((self.hostname, *offers))))
+
+    def _mail(self, argument: bytes) -> None:
+        if self._transaction:
+            return self.refuse(Reply(503, "5.5.1", "nested MAIL"), "MAIL")
+        if argument[:5].upper() != b"FROM:":
+            return self.refuse(Reply(501, "5.5.4", "MAIL FROM:<address>"), "MAIL")
+        try:
+            path, rest = parse_path(argument[5:])
+        except AddressError as fault:
+            return self.refuse(Reply(553, "5.1.7", str(fault)), "MAIL")
+        transaction = _Transaction(path)
+        refusal = self._parameters(transaction, rest) or _needs_smtputf8(path, transaction)
+        if refusal:
+            return self.refuse(refusal, "MAIL")
+        self._transaction = transaction
+        return self.answer(Reply(250, "2.1.0", "sender ok"))
+
+    def _parameters(self, transaction: _Transaction, rest: bytes) -> Reply | None:
+        for word in rest.decode("latin-1").split():
+            name, _, value = word.partition("=")
+            match name.upper(), value.upper():
+                case "SIZE", size if size.isascii() and size.isdigit() and len(size) <= 20:
+                    if refusal := admission.declared_size(int(size), self.setting.options):
+                        return refusal
+                case "BODY", "7BIT" | "8BITMIME" as body:
+                    transaction.body = body
+                case "SMTPUTF8", "":
+                    transaction.smtputf8 = True
+                case "AUTH", "<>":
+                    pass  # RFC 4954 5: nobody is named
+                case "SIZE" | "BODY" | "SMTPUTF8" | "AUTH", _:
+                    return Reply(501, "5.5.4", f"bad value of {name.upper()}")
+                case _:
+                    return Reply(555, "5.5.4", "parameter not recognized")
+        return None
+
+    def _rcpt(self, argument: bytes) -> None:
+        transaction = self._transaction
+        if transaction is None:
+            return self.refuse(Reply(503, "5.5.1", "MAIL comes first"), "RCPT")
+        if argument[:3].upper() != b"TO:":
+            return self.refuse(Reply(501, "5.5.4", "RCPT TO:<address>"), "RCPT")
+        over = admission.recipients(len(transaction.recipients) + len(transaction.refused), self.setting.options)
+        if over:
+            transaction.over = over
+            return self.refuse(over, "RCPT")
+        accepted = _recipient(argument[3:], transaction)
+        if isinstance(accepted, Reply):
+            transaction.refused.append(journal.clean(argument[3:].decode("utf-8", "replace").strip()))
+            return self.refuse(accepted, "RCPT")
+        transaction.recipients.setdefault(accepted.key, Recipient.accepted(accepted))
+        return self.answer(Reply(250, "2.1.5", "recipient ok"))
+
+    async def _data(self, argument: bytes) -> None:
+        transaction = self._transaction
+        if argument:
+            return self.refuse(Reply(501, "5.5.4", "DATA has no argument"), "DATA")
+        if transaction is None or not (transaction.recipients or transaction.refused or transaction.over):
+            return self.refuse(Reply(503, "5.5.1", "MAIL and RCPT come first"), "DATA")
+        self._transaction = None
+        if transaction.over:
+            return self.refuse(transaction.over, "DATA")
+        if not transaction.recipients:
+            return self.refuse(Reply(554, "5.5.1", "no valid recipients"), "DATA")
+        self.answer(Reply(354, "", "end with <CRLF>.<CRLF>"))
+        self.busy = True
+        try:
+            reply = await self._receive(transaction)
+        finally:
+            self.busy = False
+        if reply.positive:
+            return self.answer(reply)
+        return self.refuse(reply, "DATA")
+
+    async def _receive(self, transaction: _Transaction) -> Reply:
+        """Stream the mail into a draft, judge it, keep it; the reply to the final dot."""
+        draft = self.setting.spool.draft()
+        try:
+            refusal = await self._stream(draft)
+            if refusal:
+                return refusal
+            return await self._keep(transaction, draft)
+        except SpoolFull as fault:
+            journal.fault("spool", fault)
+            return Reply(452, "4.3.1", "no space left for mail, try again later")
+        except (Gone, ConnectionError):
+            raise
+        except Exception as fault:
+            journal.fault("reception", fault)
+            return Reply(451, "4.3.0", "local trouble, try again later")
+        finally:
+            draft.discard()  # does nothing once the spool has it
+
+    async def _stream(self, draft: Draft) -> Reply | None:
+        """Read up to the final dot. What will be refused is read but not kept."""
+        options = self.setting.options
+        phase = DataPhase(refuse_bare_lf=options.bare_newline == "refuse")
+        refusal: Reply | None = None
+        seen = 0
+        chunk, self.buffer = self.buffer, b""
+        while True:
+            content = phase.feed(chunk) if chunk else b""
+            seen += len(content)
+            if refusal is None:
+                refusal = self._store(draft, content, phase.fault, seen)
+            if phase.done:
+                self.buffer = phase.rest
+                return refusal
+            if seen > options.max_size + _OVERRUN:
+                self.dismiss(admission.too_big(options))
+                raise Gone
+            chunk = await self.more()
+
+    def _store(self, draft: Draft, content: bytes, fault: str, seen: int) -> Reply | None:
+        """Append to the draft; the refusal, if there is now a reason for one."""
+        if fault:
+            return Reply(550, "5.5.2", f"the mail holds {fault}")
+        if seen > self.setting.options.max_size:
+            return admission.too_big(self.setting.options)
+        try:
+            draft.write(content)
+        except SpoolFull as full:
+            journal.fault("spool", full)
+            return Reply(452, "4.3.1", "no space left for mail, try again later")
+        except Exception as broken:
+            journal.fault("spool", broken)
+            return Reply(451, "4.3.0", "local trouble, try again later")
+        return None
+
+    async def _keep(self, transaction: _Transaction, draft: Draft) -> Reply:
+        setting = self.setting
+        mail = message.parse(draft.body())
+        if refusal := admission.content(mail, setting.options, setting.gateway_id):
+            return refusal
+        now = setting.clock()
+        entry = Entry(
+            id=setting.new_id(),
+            received_at=now,
+            due=now,
+            size=draft.size,
+            envelope=Envelope(
+                transaction.reverse_path,
+                tuple(transaction.recipients.values()),
+                transaction.body,
+                transaction.smtputf8,
+            ),
+            client=self.client,
+            refused_paths=tuple(transaction.refused),
+            message_id=mail.text("message-id")[:250],
+            summary=mail.text("subject")[:200],
+            events=(Event(now, "accepted", f"from {self.client.address} by {self.client.listener}"),),
+        )
+        await asyncio.shield(setting.spool.put(entry, draft))
+        journal.accepted(entry)
+        return Reply(250, "2.0.0", f"queued as {entry.id}")
+
+    def _rset(self, _argument: bytes) -> None:
+        self._transaction = None
+        self.answer(Reply(250, "2.0.0", "flushed"))
+
+    def _noop(self, _argument: bytes) -> None:
+        self.answer(Reply(250, "2.0.0", "ok"))
+
+    def _quit(self, _argument: bytes) -> None:
+        self.answer(Reply(221, "2.0.0", "bye"))
+        self.closing = True
+
+    def _vrfy(self, _argument: bytes) -> None:
+        self.answer(Reply(252, "2.5.2", "send it and see"))
+
+    def _help(self, _argument: bytes) -> None:
+        self.answer(Reply(214, "2.0.0", "RFC 5321"))
+
+    def _unsupported(self, _argument: bytes) -> None:
+        self.refuse(Reply(502, "5.5.1", "command not supported"), "command")
+
+    _COMMANDS: ClassVar[dict[bytes, Callable[["Session", bytes], Awaitable[None] | None]]] = {
+        b"HELO": _helo,
+        b"EHLO": _ehlo,
+        b"MAIL": _mail,
+        b"RCPT": _rcpt,
+        b"DATA": _data,
+        b"RSET": _rset,
+        b"NOOP": _noop,
+        b"QUIT": _quit,
+        b"VRFY": _vrfy,
+        b"HELP": _help,
+        b"EXPN": _unsupported,
+        b"BDAT": _unsupported,
+        b"STARTTLS": _unsupported,
+        b"AUTH": _unsupported,
+    }
+
+
+def _recipient(argument: bytes, transaction: _Transaction) -> Address | Reply:
+    """The forward-path of RCPT, or why it is refused."""
+    try:
+        path, rest = parse_path(argument)
+    except AddressError as fault:
+        return Reply(553, "5.1.3", str(fault))
+    if path is None:
+        return Reply(553, "5.1.3", "a recipient is never empty")
+    if rest:
+        return Reply(555, "5.5.4", "parameter not recognized")
+    return _needs_smtputf8(path, transaction) or path
+
+
+def _needs_smtputf8(path: Address | None, transaction: _Transaction) -> Reply | None:
+    if path is None or path.is_ascii or transaction.smtputf8:
+        return None
+    return Reply(553, "5.6.7", "an address outside ASCII needs SMTPUTF8")
