@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from relay.address import Address
 from relay.entry import Outcome
 from relay.mail import Mail, Note
 from relay.routing import Route
@@ -17,3 +18,5 @@ class Prepared:
     routed: tuple[tuple[Route, Mail], ...]
     settled: tuple[Outcome, ...] = ()
     notes: tuple[Note, ...] = ()
+    reverse_path: Address | None = None
+    """The sender that the rules decided on: who hears of a mail that never reached a route."""
