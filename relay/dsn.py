@@ -64,7 +64,7 @@ class Stamp:
 def report_key(action: Action, to: Address, outcome: Outcome) -> str:
     """Under what a report is remembered, so that there is one per reader, recipient, cause and day."""
     cause = f"{outcome.cause}:{outcome.rule or outcome.reply.status_or_default}"
-    return f"report:{action}:{'@'.join(to.key)}:{'@'.join(_mailbox(outcome.address))}:{cause}"
+    return f"report:{action}:{'@'.join(to.key)}:{'@'.join(mailbox(outcome.address))}:{cause}"
 
 
 def subject(action: Action, outcomes: Sequence[Outcome]) -> str:
@@ -279,7 +279,7 @@ def _ascii(text: str) -> str:
     return text.encode("ascii", "replace").decode("ascii")
 
 
-def _mailbox(address: str) -> tuple[str, str]:
+def mailbox(address: str) -> tuple[str, str]:
     """What to compare two written addresses by; one that does not parse is only itself."""
     try:
         return parse(address).key

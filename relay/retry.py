@@ -13,7 +13,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from relay.address import Address
+from relay.dsn import mailbox
 from relay.entry import Attempt, Cause, Disposition, Entry, Outcome, State
+from relay.mail import Mail
 from relay.options import address, duration, duration_or_off, option
 from relay.reply import Reply
 
@@ -61,14 +63,13 @@ class Decision:
 
     `entry` is the entry's next form. `ruled` are the recipients that got their final answer from us,
     not from a peer (a rule, the lifetime), for the log. `failures` and `delays` are what a report
-    must say; both are empty for a report of ours (promise 5). `alarm` is for a person, "" for none.
+    must say; both are empty for a report of ours (promise 5).
     """
 
     entry: Entry
     ruled: tuple[Outcome, ...] = ()
     failures: tuple[Outcome, ...] = ()
     delays: tuple[Outcome, ...] = ()
-    alarm: str = ""
 
 
 def decide(
@@ -105,9 +106,9 @@ def decide(
     if not open_:
         return replace(decision, entry=_done(following, now))
     if twice:
-        return _hold(decision, now, _ambiguous_reason(twice))
+        return replace(decision, entry=held(following, _ambiguous_reason(twice), now))
     if _lifetime_over(entry, schedule, now):
-        return _hold(decision, now, _mend_reason(open_, schedule))
+        return replace(decision, entry=held(following, _mend_reason(open_, schedule), now))
     return _later(decision, open_, schedule, now, jitter)
 
 
@@ -124,6 +125,20 @@ def refused_paths(entry: Entry) -> list[Outcome]:
         )
         for path in entry.refused_paths
     ]
+
+
+def unanswered(entry: Entry, mail: Mail) -> Mail:
+    """The mail for those of its recipients that have no answer yet.
+
+    A mailbox that already has this mail under another origin (the configuration named it anew) does
+    not get it again.
+    """
+    if not entry.answered:
+        return mail
+    known = {outcome.origin for outcome in entry.answered}
+    reached = {mailbox(o.address) for o in entry.answered if o.disposition is Disposition.RELAYED}
+    left = (r for r in mail.envelope.recipients if r.origin not in known and r.address.key not in reached)
+    return mail.to(*left)
 
 
 def delay(tries: int, schedule: RetryOptions, jitter: float) -> float:
@@ -207,10 +222,6 @@ def _done(entry: Entry, now: float) -> Entry:
     if entry.attempts or any(o.disposition is not Disposition.DROPPED for o in entry.answered):
         return done
     return done.with_event(now, "done", "no recipient")
-
-
-def _hold(decision: Decision, now: float, reason: str) -> Decision:
-    return replace(decision, entry=held(decision.entry, reason, now), alarm=f"held: {reason}")
 
 
 def held(entry: Entry, reason: str, now: float) -> Entry:
