@@ -40,7 +40,10 @@ class Gone(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a session needs besides its socket; `new_id` and `clock` make ids and wall-clock seconds."""
+    """What a session needs besides its socket.
+
+    `new_id` and `clock` make ids and wall-clock seconds; `queued` hears of every mail that was kept.
+    """
 
     options: ListenerOptions
     spool: Spool
@@ -48,6 +51,7 @@ class Setting:
     clock: Callable[[], float]
     hostname: str
     gateway_id: str
+    queued: Callable[[], None] = lambda: None
 
 
 class Connection(SMTP):

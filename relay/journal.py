@@ -4,10 +4,19 @@ One event is one line: control characters of peers and mails are escaped, long v
 that a client, a mail or an upstream sends can forge or flood a line. One mail's lines join by its id.
 """
 
+import hashlib
+import json
 import logging
+import logging.handlers
+import re
+import sys
 from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from relay.entry import Attempt, Client, Entry, Outcome
+from relay.options import choice, option, text
 from relay.reply import Reply
 
 log = logging.getLogger("tracker-relay")
@@ -16,32 +25,78 @@ LONGEST = 400
 """Characters of any one foreign value in a line."""
 
 
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    """[log]: where the lines go, in which form, and how much they tell of people."""
+
+    format: str = option(
+        "text",
+        "text: lines with a time; json: one object per line; journal: lines for systemd, with its priorities.",
+        choice("text", "json", "journal"),
+    )
+    level: str = option("info", "The least that is logged.", choice("debug", "info", "warning", "error"))
+    file: str = option("", "The file to append to; it may be rotated at any time. Empty: standard error.", text)
+    addresses: str = option(
+        "on",
+        "on: mail addresses as they are; hash: a short hash, the same for the same address; off: none.",
+        choice("on", "hash", "off"),
+    )
+
+
+def setup(options: LogOptions) -> None:
+    """Log as `options` say, from now on; may be called again. Raises OSError when the file can not be opened.
+
+    Libraries' warnings go the same way. Their debug lines never do: they contain mail and passwords.
+    """
+    handler: logging.Handler = (
+        logging.handlers.WatchedFileHandler(options.file, encoding="utf-8", errors="backslashreplace")
+        if options.file
+        else logging.StreamHandler(sys.stderr)
+    )
+    handler.setFormatter(_FORMATTERS[options.format]())
+    root = logging.getLogger()
+    for old in [known for known in root.handlers if getattr(known, "of_relay", False)]:
+        root.removeHandler(old)
+        old.close()
+    handler.of_relay = True  # type: ignore[attr-defined]
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    log.setLevel(options.level.upper())
+    _Privacy.hide = _PRIVACY[options.addresses]
+
+
 def clean(text: str) -> str:
-    """`text` fit for one log line: unprintable characters escaped, cut at LONGEST."""
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:LONGEST])
-    return shown if len(text) <= LONGEST else shown + "..."
+    """`text` fit for one log line: unprintable characters escaped, cut at LONGEST, addresses as `[log]` allows."""
+    shown = text if _Privacy.hide is None else _ADDRESS.sub(lambda found: _person(found[0]), text)
+    return _escaped(shown)
 
 
 def accepted(entry: Entry) -> None:
     """The listener has answered 250: the mail is ours."""
     COUNTERS["accepted"] += 1
     sender = entry.envelope.reverse_path
-    log.info(
-        "%s: from=<%s>, size=%d, nrcpt=%d, client=%s, helo=<%s>, message-id=%s",
+    _tell(
+        logging.INFO,
+        "accepted",
         entry.id,
-        "" if sender is None else clean(str(sender)),
-        entry.size,
-        len(entry.envelope.recipients),
-        clean(entry.client.address),
-        clean(entry.client.helo),
-        clean(entry.message_id),
+        "from=<%(from)s>, size=%(size)d, nrcpt=%(nrcpt)d, client=%(client)s, helo=<%(helo)s>,"
+        " message-id=%(message_id)s",
+        {
+            "from": "" if sender is None else _escaped(_person(str(sender))),
+            "size": entry.size,
+            "nrcpt": len(entry.envelope.recipients),
+            "client": clean(entry.client.address),
+            "helo": clean(entry.client.helo),
+            "message_id": _escaped(entry.message_id),
+        },
     )
 
 
 def rejected(client: Client, reply: Reply, what: str) -> None:
     """The listener refused a command, a mail or a connection; `what` is the command or stage."""
     COUNTERS[f"rejected_{reply.code // 100}xx"] += 1
-    log.warning("NOQUEUE: client=%s, %s: %s", clean(client.address), clean(what), clean(str(reply)))
+    fields = {"client": clean(client.address), "what": clean(what), "reply": clean(str(reply))}
+    _tell(logging.WARNING, "rejected", "NOQUEUE", "client=%(client)s, %(what)s: %(reply)s", fields)
 
 
 def attempted(entry: Entry, attempt: Attempt) -> None:
@@ -51,31 +106,45 @@ def attempted(entry: Entry, attempt: Attempt) -> None:
 
 
 def delivery(entry: Entry, outcome: Outcome, attempt: Attempt) -> None:
-    """What became of one recipient in one attempt."""
+    """What became of one recipient in one attempt; a rule that decided it is named before its reply."""
     status = {"relayed": "sent", "refused": "bounced"}.get(outcome.disposition, str(outcome.disposition))
     COUNTERS[status] += 1
-    log.info(
-        "%s: to=<%s>, relay=%s, delay=%.2f, delays=%s, dsn=%s, status=%s (%s)",
+    _tell(
+        logging.INFO,
+        "delivery",
         entry.id,
-        clean(outcome.address),
-        clean(outcome.host) or "none",
-        sum(attempt.delays),
-        "/".join(f"{delay:.2g}" for delay in attempt.delays),
-        outcome.reply.status_or_default,
-        status,
-        clean(str(outcome.reply)),
+        "to=<%(to)s>, relay=%(relay)s, delay=%(delay).2f, delays=%(delays)s, dsn=%(dsn)s,"
+        " status=%(status)s (%(reply)s)",
+        {
+            "to": _escaped(_person(outcome.address)),
+            "relay": clean(outcome.host) or "none",
+            "delay": sum(attempt.delays),
+            "delays": "/".join(f"{delay:.2g}" for delay in attempt.delays),
+            "dsn": outcome.reply.status_or_default,
+            "status": status,
+            "reply": (f"{clean(outcome.rule)}: " if outcome.rule else "") + clean(str(outcome.reply)),
+        },
+    )
+
+
+def reported(entry: Entry, report: Entry) -> None:
+    """A report of ours on `entry` was put into the spool."""
+    COUNTERS["reports"] += 1
+    to = ", ".join(_escaped(_person(str(recipient.address))) for recipient in report.envelope.recipients)
+    _tell(
+        logging.INFO, "reported", entry.id, "sender notified: %(report)s to=<%(to)s>", {"report": report.id, "to": to}
     )
 
 
 def warning(entry_id: str, text: str) -> None:
     """Something a person should see about one mail: a dropped name, a broken rule."""
     COUNTERS["warnings"] += 1
-    log.warning("%s: %s", entry_id or "-", clean(text))
+    _tell(logging.WARNING, "warning", entry_id or "-", "%(text)s", {"text": clean(text)})
 
 
 def info(entry_id: str, text: str) -> None:
     """Something about one mail (or "" for the relay itself) that needs nobody."""
-    log.info("%s: %s", entry_id or "-", clean(text))
+    _tell(logging.INFO, "info", entry_id or "-", "%(text)s", {"text": clean(text)})
 
 
 def fault(where: str, error: BaseException) -> None:
@@ -83,3 +152,76 @@ def fault(where: str, error: BaseException) -> None:
     COUNTERS["faults"] += 1
     log.error("fault in %s: %s: %s", where, type(error).__name__, clean(str(error)))
     log.debug("fault in %s", where, exc_info=error)
+
+
+# --- how a line is made ----------------------------------------------------------------------------
+
+
+def _tell(level: int, event: str, entry_id: str, form: str, fields: Mapping[str, object]) -> None:
+    """One line; `json` shows the fields themselves."""
+    if log.isEnabledFor(level):
+        log.log(level, "%s: %s", entry_id, form % fields, extra={"told": {"event": event, "id": entry_id, **fields}})
+
+
+def _escaped(text: str) -> str:
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:LONGEST])
+    return shown if len(text) <= LONGEST else shown + "..."
+
+
+_ADDRESS = re.compile(r"[^\s<>\"'(),:;@\[\]=]+@[^\s<>\"'(),:;@\[\]=]+")
+
+
+class _Privacy:
+    """What `[log] addresses` asks for: how an address is shown, None as it is."""
+
+    hide: Callable[[str], str] | None = None
+
+
+def _hashed(address: str) -> str:
+    return "#" + hashlib.blake2s(address.lower().encode("utf-8", "replace"), digest_size=5).hexdigest()
+
+
+_PRIVACY: dict[str, Callable[[str], str] | None] = {"on": None, "hash": _hashed, "off": lambda _: "-"}
+
+
+def _person(address: str) -> str:
+    return address if _Privacy.hide is None or not address else _Privacy.hide(address)
+
+
+class _Line(logging.Formatter):
+    """A record as one line; a library's text and a traceback are escaped like everything foreign."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = record.getMessage()
+        if record.name != log.name:
+            told = f"{record.name}: {clean(told)}"
+        if record.exc_info:
+            trace = self.formatException(record.exc_info)
+            told += " | " + "".join(c if c.isprintable() else " " for c in trace)
+        return self.line(record, told)
+
+    def line(self, record: logging.LogRecord, told: str) -> str:
+        return f"{_time(record)} {record.levelname.lower()} {told}"
+
+
+class _Json(_Line):
+    """A record as one JSON object: time, level, message, and the event's own fields."""
+
+    def line(self, record: logging.LogRecord, told: str) -> str:
+        form = {"time": _time(record), "level": record.levelname.lower(), "message": told}
+        return json.dumps({**form, **getattr(record, "told", {})}, ensure_ascii=False)
+
+
+class _Journal(_Line):
+    """A line for systemd: its priority in front (sd-daemon(3)); the journal knows the time itself."""
+
+    def line(self, record: logging.LogRecord, told: str) -> str:
+        priority = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}.get(record.levelno, 2)
+        return f"<{priority}>{told}"
+
+
+_FORMATTERS: dict[str, type[_Line]] = {"text": _Line, "json": _Json, "journal": _Journal}
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")

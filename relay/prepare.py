@@ -40,6 +40,8 @@ class Prepared:
     routed: tuple[tuple[Route, Mail], ...]
     settled: tuple[Outcome, ...] = ()
     notes: tuple[Note, ...] = ()
+    reverse_path: Address | None = None
+    """The sender that the rules decided on: who hears of a mail that never reached a route."""
 
 
 def prepare(entry: Entry, body: Body, setting: Setting) -> Prepared:
@@ -54,8 +56,9 @@ def prepare(entry: Entry, body: Body, setting: Setting) -> Prepared:
     mail = rewrite(mail, context_of(entry, mail.message, profile, setting))
     settled = _dropped(mail.dropped)
     if mail.refusal:
-        return Prepared((), settled + _refused(mail.envelope.recipients, mail.refusal), mail.notes)
-    return Prepared(tuple(route(mail, profile.upstream)), settled, mail.notes)
+        settled += _refused(mail.envelope.recipients, mail.refusal)
+        mail = mail.to()
+    return Prepared(tuple(route(mail, profile.upstream)), settled, mail.notes, mail.envelope.reverse_path)
 
 
 def context_of(entry: Entry, message: Message, profile: Profile, setting: Setting) -> Context:

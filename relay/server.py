@@ -228,6 +228,7 @@ class Session(Connection):
         )
         await asyncio.shield(setting.spool.put(entry, draft))
         journal.accepted(entry)
+        setting.queued()
         return Reply(250, "2.0.0", f"queued as {entry.id}")
 
     def _rset(self, _argument: bytes) -> None:

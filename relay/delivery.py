@@ -1,0 +1,374 @@
+"""Delivery: the engine. The road of each mail is `_deliver`:
+
+1. claim: the due entries, as many as there are workers free; nothing polls a mail that is not due.
+2. prepare: the entry becomes its routed, rewritten mails, with the configuration of this moment.
+3. attempt: one try per route, for the recipients that have no answer yet.
+4. decide: done, later, held or refused (`retry.py`), and what a report must say.
+5. settle: the entry's next form and its reports, in one transaction.
+
+Nothing that one entry contains or meets stops another (promise 10): a fault in 2 to 4 holds that
+entry, a fault within an attempt defers its recipients, a spool that can not be written makes step 5
+wait with its result in hand, since forgetting it would send the mail twice.
+"""
+
+import asyncio
+import contextlib
+import math
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from relay import journal, retry
+from relay.entry import Attempt, Cause, Disposition, Entry, Outcome, State
+from relay.errors import LeaseLost, RelayError
+from relay.mail import Mail
+from relay.message import Body
+from relay.prepare import Prepared
+from relay.reply import Reply
+from relay.reports import Report, Reports
+from relay.retry import Decision, RetryOptions
+from relay.routing import Route
+from relay.spool import Claim, Clock, Draft, Spool, Wanted
+
+POLL = 0.5
+"""Seconds between two looks at the spool when nobody calls `wake`: retries that become due, other nodes' mail."""
+SPOOL_PAUSE = (1.0, 30.0)
+"""The first and the longest pause, in seconds, before a spool that failed is asked again."""
+INLINE = 65536
+"""Octets of a mail above which it is prepared in a thread, so that the event loop does not wait for it."""
+CANCEL_GRACE = 5.0
+"""Seconds that a cancelled attempt gets to close its connection."""
+NOTES_KEPT = 100
+"""Notes of rules that an entry's history keeps at most."""
+BACKWARDS = 60.0
+"""A wall clock set back by more seconds than this has stranded mail that was to be tried again soon."""
+
+
+@dataclass(eq=False, slots=True)
+class _Work:
+    """One entry under way. The claim may be renewed; `tries` are its running attempts."""
+
+    claim: Claim
+    began: float
+    tries: set[asyncio.Task[Attempt]] = field(default_factory=set)
+    interrupted: bool = False
+    settling: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class Delivery:
+    """The engine with everything handed in. `run` delivers until `drain`; `wake` says that mail is due.
+
+    `attempt` must answer for every recipient of its mail; it bounds connections per upstream itself.
+    `jitter` gives 0 to 1, `new_id` the id of a new entry. `workers` entries are under way at once;
+    the leases of those that take long are renewed each `extend_every` seconds.
+    """
+
+    spool: Spool
+    prepare: Callable[[Entry, Body], Prepared]
+    attempt: Callable[[Route, Mail], Awaitable[Attempt]]
+    schedule: Callable[[], RetryOptions]
+    clock: Clock
+    jitter: Callable[[], float]
+    new_id: Callable[[], str]
+    hostname: str
+    workers: int = 20
+    extend_every: float = 30.0
+    _reports: Reports = field(init=False)
+    _working: dict[str, _Work] = field(init=False, default_factory=dict)
+    _woken: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _draining: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _grace_over: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+    _stopped: asyncio.Event = field(init=False, default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._reports = Reports(self.spool, self.new_id, self.hostname)
+        self._stopped.set()
+
+    async def run(self) -> None:
+        """Deliver until `drain`, and return when nothing is under way any more."""
+        self._stopped.clear()
+        try:
+            async with asyncio.TaskGroup() as keepers:
+                keeper = keepers.create_task(self._keep())
+                async with asyncio.TaskGroup() as works:
+                    while not self._draining.is_set():
+                        for claim in await self._claim():
+                            self._begin(works, claim)
+                keeper.cancel()
+        finally:
+            self._stopped.set()
+
+    def wake(self) -> None:
+        """New mail, or mail made due: look now."""
+        self._woken.set()
+
+    async def drain(self, grace: float) -> None:
+        """Claim no more; attempts under way get `grace` seconds, then are cut off and stay queued."""
+        self._draining.set()
+        self.wake()
+        await _within(self._stopped, grace)
+        self._grace_over.set()
+        for work in self._working.values():
+            _cut_off(work)
+        if not await _within(self._stopped, CANCEL_GRACE):
+            journal.warning(
+                "", f"{len(self._working)} attempts do not end; their mail is tried again at the next start"
+            )
+
+    # --- 1. claim ----------------------------------------------------------------------------------
+
+    async def _claim(self) -> list[Claim]:
+        """The due entries for the free workers; waits a while when there are none of either."""
+        self._woken.clear()
+        free = self.workers - len(self._working)
+        try:
+            claims = await self.spool.claim(Wanted(limit=free), 0) if free > 0 else []
+        except Exception as fault:
+            journal.fault("claim", fault)
+            await _within(self._draining, SPOOL_PAUSE[0])
+            return []
+        if claims and self._draining.is_set():
+            await self._release(claims)
+            return []
+        if not claims:
+            await _within(self._woken, POLL)
+        return claims
+
+    async def _release(self, claims: Sequence[Claim]) -> None:
+        """Give back what was claimed in the very moment that the drain began."""
+        try:
+            await self.spool.settle(claims, *((claim.entry, None) for claim in claims))
+        except Exception as fault:
+            journal.fault("release", fault)
+
+    def _begin(self, works: asyncio.TaskGroup, claim: Claim) -> None:
+        """Start work on a claimed entry; if it is under way here, its lease had run out: renew that."""
+        known = self._working.get(claim.entry.id)
+        if known is None:
+            work = self._working[claim.entry.id] = _Work(claim, self.clock())
+            works.create_task(self._work(work))
+        elif known.claim.entry == claim.entry:
+            known.claim = claim
+
+    async def _work(self, work: _Work) -> None:
+        entry = work.claim.entry
+        try:
+            await self._deliver(work)
+        except Exception as fault:
+            journal.fault(f"delivery of {entry.id}", fault)
+        finally:
+            del self._working[entry.id]
+            self.wake()
+
+    # --- the road of one mail ----------------------------------------------------------------------
+
+    async def _deliver(self, work: _Work) -> None:
+        """Prepare, attempt, decide, settle; a fault on the way holds the entry."""
+        entry, reports = work.claim.entry, list[Report]()
+        try:
+            prepared = await self._prepare(work.claim)
+            attempts = await self._attempt(work, prepared)
+            decision = self._decide(work, prepared, attempts)
+            decision, reports = await self._reports.compose(
+                decision, prepared, work.claim.body, self.schedule(), self.clock()
+            )
+        except Exception as fault:
+            journal.fault(f"delivery of {entry.id}", fault)
+            decision = Decision(retry.held(entry, _reason(fault), self.clock()))
+        if await self._settle(work, decision, reports):
+            self._log(work, decision, reports)
+
+    async def _prepare(self, claim: Claim) -> Prepared:
+        """Rewrite and route; pure, so a large mail can go through a thread."""
+        if claim.entry.size <= INLINE:
+            return self.prepare(claim.entry, claim.body)
+        return await asyncio.to_thread(self.prepare, claim.entry, claim.body)
+
+    async def _attempt(self, work: _Work, prepared: Prepared) -> list[Attempt]:
+        """One attempt per route that still has unanswered recipients, side by side."""
+        entry = work.claim.entry
+        routed = [(route, retry.unanswered(entry, mail)) for route, mail in prepared.routed]
+        attempts = await asyncio.gather(
+            *(self._try(work, route, mail) for route, mail in routed if mail.envelope.recipients)
+        )
+        for attempt in attempts:
+            journal.attempted(entry, attempt)
+        return attempts
+
+    async def _try(self, work: _Work, route: Route, mail: Mail) -> Attempt:
+        """One attempt; whatever happens to it, every recipient of `mail` has an outcome."""
+        started = self.clock()
+        upstream = route.upstream.name
+        task = asyncio.create_task(self._call(route, mail))
+        work.tries.add(task)
+        if self._grace_over.is_set():
+            _cut_off(work)
+        try:
+            await asyncio.wait((task,))
+        finally:
+            task.cancel()
+            work.tries.discard(task)
+        if task.cancelled():
+            work.interrupted = True
+            attempt = Attempt(started, upstream, _deferred(mail, "4.3.2", "interrupted: the relay was stopping"))
+        elif (fault := task.exception()) is not None:
+            journal.fault(f"attempt for {work.claim.entry.id} over {upstream}", fault)
+            text = f"fault in the relay: {type(fault).__name__}"
+            attempt = Attempt(started, upstream, _deferred(mail, "4.3.0", text))
+        else:
+            attempt = _completed(task.result(), mail)
+        before = max(work.began - work.claim.entry.received_at, 0.0), max(started - work.began, 0.0)
+        return replace(attempt, delays=(*before, *attempt.delays[2:]))
+
+    async def _call(self, route: Route, mail: Mail) -> Attempt:
+        return await self.attempt(route, mail)
+
+    def _decide(self, work: _Work, prepared: Prepared, attempts: Sequence[Attempt]) -> Decision:
+        """What follows. An interrupted mail stays due: its life does not end because ours does."""
+        now, schedule = self.clock(), self.schedule()
+        entry = _noted(work.claim.entry, prepared, now)
+        if work.interrupted:
+            schedule = replace(schedule, lifetime=math.inf, warn_after=None)
+        decision = retry.decide(entry, attempts, prepared.settled, schedule, now=now, jitter=self.jitter())
+        if work.interrupted and decision.entry.state is State.QUEUED:
+            return replace(decision, entry=replace(decision.entry, due=entry.due))
+        return decision
+
+    async def _settle(self, work: _Work, decision: Decision, reports: Sequence[Report]) -> bool:
+        """Make it durable; False when it is not: another worker has the entry, or we stop. Outlasts a failing spool."""
+        work.settling = True
+        pause, longest = SPOOL_PAUSE
+        try:
+            while True:
+                try:
+                    await self._settle_once(work.claim, decision, reports)
+                    await self._reports.remember(reports, self.clock())
+                    return True
+                except LeaseLost:
+                    journal.warning(decision.entry.id, "lease lost: what this attempt brought is not recorded")
+                    return False
+                except Exception as fault:
+                    journal.fault(f"settle of {decision.entry.id}", fault)
+                if await _within(self._grace_over, pause):
+                    journal.warning(decision.entry.id, "the spool failed to the last: this mail may be sent again")
+                    return False
+                pause = min(pause * 2, longest)
+        finally:
+            self._reports.forget(reports)
+
+    async def _settle_once(self, claim: Claim, decision: Decision, reports: Sequence[Report]) -> None:
+        drafts: list[Draft] = []
+        try:
+            for report in reports:
+                drafts.append(self.spool.draft())
+                drafts[-1].write(report.data)
+            new = zip((report.entry for report in reports), drafts, strict=True)
+            await self.spool.settle([claim], (decision.entry, None), *new)
+        except BaseException:
+            for draft in drafts:
+                draft.discard()
+            raise
+
+    def _log(self, work: _Work, decision: Decision, reports: Sequence[Report]) -> None:
+        """What was decided, once it is durable. The attempts themselves were logged as they ended."""
+        entry = decision.entry
+        if decision.ruled:
+            before = max(work.began - entry.received_at, 0.0)
+            journal.attempted(entry, Attempt(work.began, "", decision.ruled, delays=(before, 0.0, 0.0, 0.0)))
+        for event in entry.events[len(work.claim.entry.events) :]:
+            if event.kind == "held":
+                journal.warning(entry.id, f"held: {event.text}")
+            elif event.kind != "rule":
+                journal.info(entry.id, f"{event.kind}: {event.text}")
+        for report in reports:
+            journal.reported(entry, report.entry)
+
+    # --- beside the road ---------------------------------------------------------------------------
+
+    async def _keep(self) -> None:
+        """Renew the leases of what takes long; find what a clock that was wrong has stranded."""
+        known = math.inf
+        while True:
+            offset = self.clock() - asyncio.get_running_loop().time()
+            if offset < known - BACKWARDS:
+                await self._free_stranded()
+            known = offset
+            await asyncio.sleep(self.extend_every)
+            for work in list(self._working.values()):
+                await self._extend(work)
+
+    async def _extend(self, work: _Work) -> None:
+        try:
+            await self.spool.extend(work.claim)
+        except LeaseLost:
+            if not work.settling:
+                _cut_off(work)
+        except Exception as fault:
+            journal.fault(f"lease of {work.claim.entry.id}", fault)
+
+    async def _free_stranded(self) -> None:
+        """Make due what waits longer than `longest`: it was deferred when the clock stood too far ahead."""
+        try:
+            latest = self.clock() + self.schedule().longest
+            queued = self.spool.browse(Wanted(limit=sys.maxsize, states=(State.QUEUED,)))
+            stranded = [entry.id async for entry in queued if entry.due > latest]
+            for entry_id in stranded:
+                for claim in await self.spool.claim(Wanted(id=entry_id), 0):
+                    entry = replace(claim.entry, due=self.clock())
+                    await self.spool.settle([claim], (entry, None))
+                    journal.info(entry.id, "due again: its next try was set by a clock that was ahead")
+            self.wake()
+        except Exception as fault:
+            journal.fault("search for stranded mail", fault)
+
+
+async def _within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for `event`, but not longer than that; True when it came."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
+
+
+def _cut_off(work: _Work) -> None:
+    for task in work.tries:
+        task.cancel()
+
+
+def _reason(fault: Exception) -> str:
+    """Why an entry is held after a fault of ours; a rule's fault says itself which rule it was."""
+    return str(fault) if isinstance(fault, RelayError) else f"fault in the relay: {fault!r}"
+
+
+def _deferred(mail: Mail, status: str, text: str) -> tuple[Outcome, ...]:
+    """Every recipient of `mail` DEFERRED by us."""
+    reply = Reply(451, status, text)
+    return tuple(
+        Outcome(r.origin, str(r.address), Disposition.DEFERRED, reply, cause=Cause.LOCAL)
+        for r in mail.envelope.recipients
+    )
+
+
+def _completed(attempt: Attempt, mail: Mail) -> Attempt:
+    """With a deferral for each recipient that the attempt forgot: nobody is lost (promise 2)."""
+    told = {outcome.origin for outcome in attempt.outcomes}
+    forgotten = mail.to(*(r for r in mail.envelope.recipients if r.origin not in told))
+    if not forgotten.envelope.recipients:
+        return attempt
+    missing = _deferred(forgotten, "4.3.0", f"no outcome came back from {attempt.upstream}")
+    return replace(attempt, outcomes=(*attempt.outcomes, *missing))
+
+
+def _noted(entry: Entry, prepared: Prepared, now: float) -> Entry:
+    """With the rules' notes that its history does not show yet; a new warning is logged, too."""
+    known = {event.text for event in entry.events if event.kind == "rule"}
+    for note in prepared.notes:
+        text = f"{note.rule}: {note.text}"
+        if text in known or len(known) >= NOTES_KEPT:
+            continue
+        known.add(text)
+        entry = entry.with_event(now, "rule", text)
+        if note.warning:
+            journal.warning(entry.id, text)
+    return entry
