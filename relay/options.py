@@ -125,7 +125,7 @@ def choice(*words: str) -> Parser:
     def parse_choice(value: str) -> str:
         word = value.strip().lower()
         if word not in words:
-            raise ValueError(f"{value!r} is none of {', '.join(words)}")
+            raise ValueError(f"{value!r} is none of {', '.join(filter(None, words))}")
         return word
 
     return parse_choice

@@ -1,9 +1,10 @@
 """Routing: every recipient of a mail on exactly one Route, each leading to one Upstream."""
 
+import ipaddress
 from dataclasses import dataclass
 
 from relay.mail import Mail
-from relay.options import Secret
+from relay.options import Secret, boolean, choice, integer, option, path, secret, trac_boolean
 
 OUTBOX = "outbox"
 """The reserved upstream that keeps mail in a local Maildir instead of sending it."""
@@ -46,3 +47,100 @@ class Route:
 def route(mail: Mail, upstream: Upstream) -> list[tuple[Route, Mail]]:
     """One transaction for all recipients of a mail; none when nobody is left."""
     return [(Route(upstream), mail)] if mail.envelope.recipients else []
+
+
+@dataclass(frozen=True, slots=True)
+class NextHopOptions:
+    """The upstream half of [notification]."""
+
+    smtp_server: str = option("", "The mail server; unix:PATH for a socket; empty: the outbox", str.strip)
+    smtp_port: int | None = option(None, "Its port; 465 is TLS from the first octet", integer(1, 65535), shown="25")
+    smtp_user: str = option("", "Log in as this user; empty: no log-in", str.strip)
+    smtp_password: Secret = option(Secret(""), "The password; better in smtp_password_file", secret, secret=True)
+    use_tls: bool | None = option(
+        None, "true: STARTTLS, or nothing is sent; false: none; absent: when offered", trac_boolean, shown="(absent)"
+    )
+    tls: str = option(
+        "",
+        "The same outright: none, opportunistic, starttls or implicit",
+        choice("none", "opportunistic", "starttls", "implicit"),
+    )
+    tls_verify: bool = option(True, "The certificate must prove the server's name", boolean)
+    tls_ca_file: str = option("", "Certificates of the authorities to trust; empty: the system's", path)
+    client_certificate: str = option("", "Our certificate and key (PEM), for a server that asks for one", path)
+    auth: str = option(
+        "", "Log in by this mechanism only: plain or login; empty: the best one", choice("plain", "login", "")
+    )
+    outbox: str = option("var/outbox", "The Maildir that keeps mail while smtp_server is empty", path)
+
+    @property
+    def mode(self) -> str:
+        """The TLS mode: `tls`, else implicit on port 465, else what use_tls says."""
+        if self.tls:
+            return self.tls
+        if self.smtp_port == IMPLICIT_PORT:
+            return "implicit"
+        return {True: "starttls", False: "none", None: "opportunistic"}[self.use_tls]
+
+
+IMPLICIT_PORT = 465
+"""Submission over implicit TLS (RFC 8314)."""
+
+
+def is_local(server: str) -> bool:
+    """True for loopback and unix sockets: what is said there stays on this host."""
+    if server.startswith("unix:"):
+        return True
+    name = server.strip("[]").rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def faults(options: NextHopOptions) -> list[tuple[str, str]]:
+    """Every contradiction among these options: the option's name, and what is wrong and what to do."""
+    found: list[tuple[str, str]] = []
+    if options.use_tls is True and options.tls in ("none", "opportunistic"):
+        found.append(("tls", f"use_tls = true demands TLS, tls = {options.tls} does not: remove one of them"))
+    if options.use_tls is False and options.tls in ("starttls", "implicit"):
+        found.append(("tls", f"use_tls = false forbids TLS, tls = {options.tls} demands it: remove use_tls"))
+    if options.smtp_port == IMPLICIT_PORT and options.tls in ("none", "opportunistic", "starttls"):
+        text_ = f"port 465 is TLS from the first octet, tls = {options.tls} is not: tls = implicit, or port 587"
+        found.append(("tls", text_))
+    if not options.smtp_server:
+        for name in ("smtp_user", "smtp_password"):
+            if getattr(options, name):
+                found.append((name, "there is no smtp_server to log in to: set smtp_server, or remove it"))
+        return found
+    if options.smtp_user and not options.smtp_password:
+        found.append(("smtp_user", "there is no password for it: set smtp_password_file or smtp_password"))
+    if options.smtp_password and not options.smtp_user:
+        found.append(("smtp_password", "there is no smtp_user that it belongs to: set smtp_user"))
+    exposed = options.mode in ("none", "opportunistic") or not options.tls_verify
+    if options.smtp_user and exposed and not is_local(options.smtp_server):
+        why = f"tls is {options.mode}" if options.mode in ("none", "opportunistic") else "tls_verify is false"
+        found.append(("smtp_user", f"the password would cross an unprotected connection ({why}): set use_tls = true"))
+    return found
+
+
+def upstream_from(options: NextHopOptions, name: str) -> Upstream:
+    """The next hop of a profile. Raises ValueError with the first contradiction."""
+    for option_name, sentence in faults(options):
+        raise ValueError(f"{option_name}: {sentence}")
+    if not options.smtp_server:
+        return Upstream(OUTBOX, path=options.outbox)
+    return Upstream(
+        name,
+        options.smtp_server,
+        options.smtp_port or 25,
+        options.mode,
+        options.tls_verify,
+        options.tls_ca_file,
+        options.client_certificate,
+        options.smtp_user,
+        options.smtp_password,
+        options.auth,
+    )

@@ -1,0 +1,149 @@
+"""App: build the parts, start, reload, drain, stop. Reads as the list of parts."""
+
+import asyncio
+import contextlib
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from relay import __version__, config, journal, outbox, spool
+from relay.config import Configuration
+from relay.connection import Setting as ListenerSetting
+from relay.delivery import Delivery
+from relay.entry import Attempt, Entry, new_id
+from relay.errors import RelayError
+from relay.listening import Listener
+from relay.mail import Mail
+from relay.message import Body
+from relay.prepare import Prepared, Setting, prepare
+from relay.profiles import DEFAULT, Profile
+from relay.routing import Route, upstream_from
+from relay.upstream import Upstreams
+
+GRACE = 10.0
+"""Seconds that running attempts get when the relay is told to stop."""
+
+EX_OK, EX_UNAVAILABLE, EX_CONFIG = 0, 69, 78
+
+
+@dataclass(slots=True)
+class Relay:
+    """All parts, with the configuration of this moment."""
+
+    configuration: Configuration
+    spool: spool.Spool
+    upstreams: Upstreams
+    listener: Listener
+    delivery: Delivery
+    setting: Setting
+
+    async def run(self, stopping: asyncio.Event, ready: Callable[["Relay"], None]) -> None:
+        """Serve until `stopping`; then no new mail, running attempts get GRACE, the rest stays queued."""
+        await self.spool.open()
+        delivering: asyncio.Task[None] | None = None
+        try:
+            await self.listener.start()
+            delivering = asyncio.create_task(self.delivery.run())
+            ready(self)
+            await asyncio.wait((delivering, asyncio.create_task(stopping.wait())), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.gather(self.listener.stop(GRACE), self.delivery.drain(GRACE))
+            await delivering
+        finally:
+            await self.listener.stop(0)
+            await self.upstreams.close()
+            await self.spool.close()
+
+
+def build(configuration: Configuration) -> Relay:
+    """The parts, wired; nothing is opened yet."""
+    listener_options = configuration.listener
+    hostname = listener_options.hostname or _hostname()
+    gateway_id = listener_options.gateway_id or hostname
+    setting = setting_of(configuration, hostname, gateway_id)
+    store = spool.create(configuration.spool, time.time)
+    upstreams = Upstreams(configuration.timeouts, hostname, time.time)
+
+    def prepare_entry(entry: Entry, body: Body) -> Prepared:
+        return prepare(entry, body, setting)
+
+    async def attempt(route: Route, mail: Mail) -> Attempt:
+        if route.upstream.is_outbox:
+            return await outbox.deliver(route, mail, time.time)
+        return await upstreams.attempt(route, mail)
+
+    delivery = Delivery(
+        store, prepare_entry, attempt, lambda: configuration.retry, time.time, random.random, _id, hostname
+    )
+    listener = Listener(ListenerSetting(listener_options, store, _id, time.time, hostname, gateway_id, delivery.wake))
+    return Relay(configuration, store, upstreams, listener, delivery, setting)
+
+
+def setting_of(configuration: Configuration, hostname: str, gateway_id: str) -> Setting:
+    """The part of the configuration that decides about mail."""
+    profile = Profile(DEFAULT, configuration.policy, upstream_from(configuration.next_hop, DEFAULT))
+    return Setting((profile,), hostname, gateway_id, configuration.listener.catch_all)
+
+
+def _id() -> str:
+    return new_id(time.time(), random.getrandbits(30))
+
+
+def _hostname() -> str:
+    name = socket.gethostname()
+    return name if name.isascii() and name.replace("-", "").replace(".", "").isalnum() else "localhost"
+
+
+def run(path: Path) -> int:
+    """The daemon in the foreground; the exit status (sysexits)."""
+    loaded = config.read(path)
+    for line in loaded.warning_lines():
+        print(f"warning: {line}", file=sys.stderr)
+    if loaded.faults:
+        for line in loaded.fault_lines():
+            print(line, file=sys.stderr)
+        return EX_CONFIG
+    try:
+        journal.setup(loaded.configuration.log)
+        return _runner()(_serve(loaded.configuration))
+    except RelayError as fault:
+        print(f"tracker-relay: {fault}", file=sys.stderr)
+        return EX_UNAVAILABLE
+    except OSError as fault:
+        print(f"tracker-relay: [log] file: {fault.filename}: {fault.strerror}", file=sys.stderr)
+        return EX_CONFIG
+
+
+def _runner() -> Callable[..., int]:
+    """asyncio.run, on uvloop where that is installed."""
+    try:
+        import uvloop  # noqa: PLC0415 - an extra
+    except ImportError:
+        return asyncio.run
+    return uvloop.run
+
+
+async def _serve(configuration: Configuration) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    with contextlib.suppress(NotImplementedError):
+        loop.add_signal_handler(signal.SIGHUP, lambda: journal.info("", "reload is not supported yet: restart"))
+    await build(configuration).run(stopping, _announce)
+    journal.info("", "stopped")
+    return EX_OK
+
+
+def _announce(relay: Relay) -> None:
+    """The start lines: where it listens, where mail goes, and loudly when it goes nowhere."""
+    upstream = relay.setting.profiles[0].upstream
+    where = ", ".join(map(str, relay.listener.addresses))
+    to = f"the outbox {upstream.path}" if upstream.is_outbox else f"{upstream.server}:{upstream.port} ({upstream.tls})"
+    journal.info("", f"tracker-relay {__version__} listening on {where}; mail goes to {to}")
+    if not relay.configuration.policy.smtp_enabled:
+        journal.warning("", "smtp_enabled is false: EVERY notification is accepted and dropped")

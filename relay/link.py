@@ -1,0 +1,320 @@
+"""Link: one connection to a next hop, from the name to the log-in, then ready for transactions.
+
+aiosmtplib reads the greeting, says EHLO, upgrades to TLS and carries AUTH; then the connection is
+handed to streams of our own, since its `sendmail` shortens addresses, holds a mail several times in
+memory, loses the answers that came before a fault and takes one time limit for everything.
+
+Whatever goes wrong here is a LinkFault: a Reply that defers the mail (a greeting of 5xx too: the
+mail is not to blame) and the cause that tells who can mend it.
+"""
+
+import asyncio
+import base64
+import contextlib
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import aiosmtplib
+
+from relay import auth, tls
+from relay.entry import Cause
+from relay.errors import HopError
+from relay.reply import Reply
+from relay.routing import Upstream
+from relay.tls import Level
+from relay.transaction import Features, ReplyReader, Timeouts
+
+_CHUNK = 65536
+
+
+class LinkFault(HopError):
+    """no usable connection; `reply` is what the mail's recipients are told, `cause` who can mend it"""
+
+    def __init__(self, reply: Reply, cause: Cause, host: str = "") -> None:
+        super().__init__(str(reply))
+        self.reply, self.cause, self.host = reply, cause, host
+
+
+@dataclass(slots=True)
+class Link:
+    """A connection that may carry mail."""
+
+    host: str
+    features: Features
+    security: str
+    """In words for the log: "TLSv1.3 starttls verified", "" without TLS."""
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    replies: ReplyReader = field(default_factory=ReplyReader)
+    mails: int = 0
+    clean: bool = True
+    """False while a transaction is open that the next mail must reset first."""
+    _waiting: list[Reply] = field(default_factory=list)
+
+    async def send(self, data: bytes, limit: float) -> None:
+        """Write, and wait until the peer takes it. Raises OSError, TimeoutError."""
+        self.writer.write(data)
+        async with asyncio.timeout(limit):
+            await self.writer.drain()
+
+    async def reply(self, limit: float) -> Reply:
+        """The next reply. Raises OSError, TimeoutError, HopError."""
+        async with asyncio.timeout(limit):
+            while not self._waiting:
+                data = await self.reader.read(_CHUNK)
+                if not data:
+                    raise ConnectionResetError("the server closed the connection")
+                self._waiting += self.replies.feed(data)
+        return self._waiting.pop(0)
+
+    @property
+    def silent(self) -> bool:
+        """False when an idle connection has heard something, a 421 or its end: it is of no use any more."""
+        return not (self._waiting or self.reader.at_eof() or self.writer.is_closing() or self._buffered)
+
+    @property
+    def _buffered(self) -> bool:
+        return bool(getattr(self.reader, "_buffer", b""))
+
+    def abort(self) -> None:
+        """Cut it off."""
+        self.writer.transport.abort()
+
+    async def quit(self) -> None:
+        """Say QUIT and close; what the peer makes of it changes nothing."""
+        with contextlib.suppress(OSError, TimeoutError, HopError):
+            await self.send(b"QUIT\r\n", 2.0)
+            await self.reply(2.0)
+        self.abort()
+
+
+def context_of(upstream: Upstream) -> ssl.SSLContext:
+    """The TLS context of an upstream, to be made once: it costs 20 ms. Raises OSError, ssl.SSLError."""
+    context = ssl.create_default_context(cafile=upstream.ca_file or None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not tls.demand(upstream).proof:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if upstream.client_certificate:
+        context.load_cert_chain(upstream.client_certificate)
+    return context
+
+
+async def connect(upstream: Upstream, context: ssl.SSLContext, timeouts: Timeouts, hostname: str) -> Link:
+    """A connection to the first address that answers, secured and logged in. Raises LinkFault."""
+    try:
+        return await _connect(upstream, context, timeouts, hostname, tls.demand(upstream).tls_wanted)
+    except LinkFault as fault:
+        # Opportunistic TLS asks for no proof and no secrecy: a server whose TLS is broken still gets mail.
+        if fault.cause is not Cause.TLS or upstream.tls != "opportunistic":
+            raise
+    return await _connect(upstream, context, timeouts, hostname, False)
+
+
+async def _connect(
+    upstream: Upstream, context: ssl.SSLContext, timeouts: Timeouts, hostname: str, with_tls: bool
+) -> Link:
+    sock, host = await _dial(upstream, timeouts.connect)
+    client = aiosmtplib.SMTP(
+        hostname=upstream.server,
+        sock=sock,
+        use_tls=with_tls and tls.demand(upstream).tls_first,
+        start_tls=False,
+        tls_context=context,
+        local_hostname=hostname,
+        timeout=timeouts.greeting,
+    )
+    async with _faults(host):
+        try:
+            await client.connect()
+            client.timeout = timeouts.command
+            await _hello(client)
+            if with_tls and not client.use_tls:
+                await _start_tls(client, upstream, timeouts, host)
+            level, security = _level(client, upstream)
+            if missed := tls.demand(upstream).missed(level):
+                raise LinkFault(Reply(454, "4.7.5", missed), Cause.TLS, host)
+            if upstream.user:
+                await _log_in(client, upstream, level, host)
+            return _take_over(client, host, security)
+        except BaseException:
+            client.close()
+            if client.transport is None:
+                sock.close()
+            raise
+
+
+async def _dial(upstream: Upstream, limit: float) -> tuple[socket.socket, str]:
+    """A connected socket: every address of the name is tried, in the system's order."""
+    loop = asyncio.get_running_loop()
+    if upstream.server.startswith("unix:"):
+        found = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", upstream.server[5:])]
+    else:
+        try:
+            async with asyncio.timeout(limit):
+                found = await loop.getaddrinfo(  # type: ignore[assignment]
+                    upstream.server.strip("[]"), upstream.port, type=socket.SOCK_STREAM
+                )
+        except (OSError, TimeoutError, UnicodeError) as fault:
+            text = f"the name {upstream.server} does not resolve: {_words(fault)}"
+            raise LinkFault(Reply(451, "4.4.3", text), Cause.DNS, upstream.server) from fault
+    last: Exception = OSError("it has no address")
+    host = _named(upstream, found[0][4]) if found else upstream.server
+    for family, kind, protocol, _, address in found:
+        host = _named(upstream, address)
+        sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)
+        try:
+            async with asyncio.timeout(limit):
+                await loop.sock_connect(sock, address)
+            if family != socket.AF_UNIX:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock, host
+        except (OSError, TimeoutError) as fault:
+            sock.close()
+            last = fault
+        except BaseException:
+            sock.close()
+            raise
+    raise LinkFault(Reply(451, "4.4.1", f"connect to {host}: {_words(last)}"), Cause.CONNECT, host)
+
+
+def _named(upstream: Upstream, address: object) -> str:
+    if isinstance(address, tuple):
+        return f"{upstream.server.strip('[]')}[{address[0]}]:{address[1]}"
+    return upstream.server
+
+
+async def _hello(client: aiosmtplib.SMTP) -> None:
+    """EHLO; HELO for a server that knows no ESMTP."""
+    try:
+        await client.ehlo()
+    except aiosmtplib.SMTPHeloError as refused:
+        if not client.is_connected or refused.code // 100 != 5:
+            raise
+        await client.helo()
+
+
+async def _start_tls(client: aiosmtplib.SMTP, upstream: Upstream, timeouts: Timeouts, host: str) -> None:
+    if client.supports_extension("starttls"):
+        try:
+            await client.starttls(server_hostname=upstream.server, timeout=timeouts.connect)
+        except aiosmtplib.SMTPResponseException as refused:
+            reply = Reply(454, "4.7.4", f"STARTTLS refused: {refused.code} {refused.message}")
+            raise LinkFault(reply, Cause.TLS, host) from refused
+        except aiosmtplib.SMTPException as broken:
+            raise LinkFault(Reply(454, "4.7.5", f"TLS failed: {_words(broken)}"), Cause.TLS, host) from broken
+        await client.ehlo()
+    elif tls.demand(upstream).tls_required:
+        reply = Reply(454, "4.7.4", "the server offers no STARTTLS, and tls demands it (port 465 wants tls = implicit)")
+        raise LinkFault(reply, Cause.TLS, host)
+
+
+def _level(client: aiosmtplib.SMTP, upstream: Upstream) -> tuple[Level, str]:
+    """What the connection really is, asked of the socket, not of what was meant."""
+    inner = client.get_transport_info("ssl_object")
+    if inner is None:
+        return Level.PLAIN, ""
+    verified = inner.context.verify_mode == ssl.CERT_REQUIRED and inner.context.check_hostname
+    level = Level.VERIFIED if verified else Level.ENCRYPTED
+    return level, f"{inner.version()} {upstream.tls} {level}"
+
+
+async def _log_in(client: aiosmtplib.SMTP, upstream: Upstream, level: Level, host: str) -> None:
+    """AUTH with one mechanism, once. Raises LinkFault; its text is the server's own."""
+    if not tls.may_log_in(upstream, level):
+        text = "no log-in: the connection is not protected by verified TLS"
+        raise LinkFault(Reply(454, "4.7.0", text), Cause.TLS, host)
+    features = client.esmtp_extensions.get("auth", "").split() + list(client.server_auth_methods)
+    mechanism = auth.choose(features, upstream.auth)
+    if mechanism is None:
+        offers = " ".join(sorted({name.upper() for name in features})) or "none at all"
+        wanted = upstream.auth.upper() or ", ".join(m.name for m in auth.MECHANISMS)
+        reply = Reply(454, "4.7.0", f"the server offers no AUTH that we know ({wanted}): {offers}")
+        raise LinkFault(reply, Cause.AUTH, host)
+    try:
+        answer = await _exchange(client, mechanism, auth.Credentials(upstream.user, upstream.password))
+    except auth.Unusable as fault:
+        raise LinkFault(Reply(454, "4.7.0", str(fault)), Cause.AUTH, host) from fault
+    if answer.code != 235:
+        text = f"log-in as {upstream.user} refused: {answer.code} {answer.message}"
+        raise LinkFault(Reply(454, "4.7.8", text), Cause.AUTH, host)
+
+
+async def _exchange(
+    client: aiosmtplib.SMTP, mechanism: auth.Mechanism, who: auth.Credentials
+) -> aiosmtplib.SMTPResponse:
+    exchange = mechanism.start(who)
+    command = [b"AUTH", mechanism.name.encode("ascii")]
+    if mechanism.initial:
+        command.append(_base64(next(exchange)))
+    answer = await client.execute_command(*command)
+    while answer.code == 334:
+        try:
+            challenge = base64.b64decode(answer.message.encode("ascii", "replace"))
+            response = exchange.send(challenge) if mechanism.initial else next(exchange)
+        except (StopIteration, ValueError):
+            return await client.execute_command(b"*")  # RFC 4954 4: cancel
+        answer = await client.execute_command(_base64(response))
+    return answer
+
+
+def _base64(data: bytes) -> bytes:
+    return base64.b64encode(data) or b"="
+
+
+def _take_over(client: aiosmtplib.SMTP, host: str, security: str) -> Link:
+    """The connection out of aiosmtplib's hands into streams of our own."""
+    transport = client.transport
+    assert isinstance(transport, asyncio.Transport)
+    keywords = {name.upper(): value for name, value in client.esmtp_extensions.items()}
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=_CHUNK, loop=loop)
+    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    client.protocol = client.transport = None  # so that it closes nothing of ours
+    return Link(host, Features(keywords), security, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+
+
+@contextlib.asynccontextmanager
+async def _faults(host: str) -> AsyncIterator[None]:
+    """Third-party errors become LinkFaults here, once; the cause stays chained."""
+    try:
+        yield
+    except LinkFault:
+        raise
+    except aiosmtplib.SMTPResponseException as refused:
+        reply = Reply.read(refused.code, refused.message)
+        if not reply.transient:  # a 5xx before any mail was named is no answer to a mail; -1 is garbage
+            said = str(reply) if reply.permanent else "an answer that is no SMTP reply"
+            reply = Reply(451, "4.3.2", f"the server said {said}")
+        raise LinkFault(reply, Cause.CONNECT, host) from refused
+    except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as fault:
+        if (broken := _tls_fault(fault)) is not None:
+            reply = Reply(454, "4.7.5", f"TLS failed: {_words(broken)}")
+            raise LinkFault(reply, Cause.TLS, host) from fault
+        raise LinkFault(Reply(451, "4.4.2", _words(fault)), Cause.CONNECT, host) from fault
+
+
+def _tls_fault(fault: BaseException | None) -> ssl.SSLError | None:
+    while fault is not None:
+        if isinstance(fault, ssl.SSLError):
+            return fault
+        fault = fault.__cause__ or fault.__context__
+    return None
+
+
+def _words(fault: BaseException) -> str:
+    """A fault in a few words for a person."""
+    if isinstance(broken := _tls_fault(fault), ssl.SSLCertVerificationError):
+        return f"certificate not accepted: {broken.verify_message}"
+    if isinstance(fault, ssl.SSLError):
+        return (fault.reason or "TLS error").replace("_", " ").lower()
+    if isinstance(fault, TimeoutError) and not isinstance(fault, aiosmtplib.SMTPException):
+        return "timed out"
+    if isinstance(fault, OSError) and fault.strerror:
+        return fault.strerror
+    return str(fault) or type(fault).__name__

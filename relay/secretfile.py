@@ -1,0 +1,35 @@
+"""Secret files: read a secret, and refuse a file that others could have read."""
+
+import os
+import stat
+from pathlib import Path
+
+LONGEST = 65536
+
+
+def exposed(path: Path) -> str:
+    """Why this file is not fit for a secret, with the command that mends it; "" when it is fit."""
+    try:
+        status = os.stat(path)
+    except OSError as fault:
+        return f"{path}: {os.strerror(fault.errno or 0)}: create it, with mode 600"
+    if stat.S_IMODE(status.st_mode) & 0o007:
+        return f"others may read {path}, which holds a secret: chmod o-rwx {path}"
+    if stat.S_IMODE(status.st_mode) & 0o070 and status.st_gid != os.getegid():
+        return f"a foreign group may read {path}, which holds a secret: chmod g-rwx {path}"
+    return ""
+
+
+def read(path: Path) -> str:
+    """The secret in a file, one final line end dropped. Raises ValueError with a sentence."""
+    try:
+        data = path.read_bytes()
+    except OSError as fault:
+        raise ValueError(f"{path}: {os.strerror(fault.errno or 0)}: create it, with mode 600") from fault
+    if len(data) > LONGEST:
+        raise ValueError(f"{path}: larger than {LONGEST} octets: is it the right file?")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as fault:
+        raise ValueError(f"{path}: not UTF-8: save it as UTF-8") from fault
+    return text.removesuffix("\n").removesuffix("\r")

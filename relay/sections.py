@@ -1,0 +1,51 @@
+"""Sections: which rooms' options each section of config.ini holds; and Trac's that have no effect here."""
+
+from dataclasses import dataclass
+
+from relay.admission import ListenerOptions
+from relay.journal import LogOptions
+from relay.options import listed, option, path, text
+from relay.policy import Policy
+from relay.retry import RetryOptions
+from relay.routing import NextHopOptions
+from relay.spool import SpoolOptions
+from relay.transaction import Timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class StatusOptions:
+    """[status]: kept for the status page; this version has none and says so."""
+
+    listen: str = option("", "Where the status page listens (this version has no status page yet)", text)
+    token_file: str = option("", "The file of the page's token", path)
+    hosts: tuple[str, ...] = option((), "Host names under which the page may be asked for", listed(text))
+
+
+SECTIONS: dict[str, tuple[type, ...]] = {
+    "listener": (ListenerOptions,),
+    "spool": (SpoolOptions,),
+    "retry": (RetryOptions,),
+    "notification": (Policy, NextHopOptions),
+    "timeouts": (Timeouts,),
+    "status": (StatusOptions,),
+    "log": (LogOptions,),
+}
+
+_TRAC_DECIDES = "the tracker decides that before the mail is sent; it has no effect here"
+WITHOUT_EFFECT: dict[str, str] = {
+    "admin_domains": _TRAC_DECIDES,
+    "admit_domains": "one-label domains are accepted anyway; it has no effect here",
+    "ambiguous_char_width": "the tracker lays out its text with it; it has no effect here",
+    "batch_subject_template": "the tracker writes the subject with it; it has no effect here",
+    "default_format.email": _TRAC_DECIDES,
+    "email_address_resolvers": _TRAC_DECIDES,
+    "email_sender": "the tracker chooses its way to the relay with it; it has no effect here",
+    "message_id_hash": "the tracker writes the Message-ID, which is never changed; it has no effect here",
+    "sendmail_path": "the tracker chooses its way to the relay with it; it has no effect here",
+    "smtp_from_author": "From is smtp_from; `from = keep` lets the tracker's From stay. It has no effect here",
+    "ticket_subject_template": "the tracker writes the subject with it; it has no effect here",
+    "always_notify_reporter": "this version does not know the people behind a ticket yet; it has no effect",
+    "always_notify_owner": "this version does not know the people behind a ticket yet; it has no effect",
+    "always_notify_updater": "this version does not know the people behind a ticket yet; it has no effect",
+}
+"""Options of trac.ini's [notification] that are accepted, and why they change nothing."""
