@@ -183,8 +183,10 @@ class House:
         )
 
     def prepare(self, entry, body):
-        if callable(self.prepared):
-            return self.prepared(entry, body)
+        return self.prepared(entry, body) if callable(self.prepared) else self.plain(entry, body)
+
+    def plain(self, entry, body):
+        """Prepares one route for everybody, and nothing rewritten."""
         envelope = replace(entry.envelope, reverse_path=None) if entry.report else entry.envelope
         mail = Mail(envelope, parse_bytes(body.read(0, body.size)))
         return Prepared(((Route(UP), mail),)) if envelope.recipients else Prepared(())
