@@ -271,3 +271,21 @@ def test_the_spool_is_asked_for_as_many_as_there_are_workers(house):
     assert asked[0] == Wanted(limit=5)
     assert all(1 <= wanted.limit <= 5 for wanted in asked)
     assert len(h.spool.entries(State.DONE)) == 12
+
+
+def test_a_lease_that_ends_because_its_mail_is_being_settled_is_no_loss(house, say, caplog):
+    h = house(options={"extend_every": 0.005})
+    real, asked = h.spool.settle, []
+
+    async def slow(claims, *follow_ups):
+        h.spool.faults["extend"] = [say.lease_lost()] * 2
+        await h.until(lambda: not h.spool.faults["extend"])
+        asked.append(claims)
+        await real(claims, *follow_ups)
+
+    h.spool.settle = slow
+    h.mail("m1", "a@example.org")
+    h.run(h.quiet)
+    assert len(asked) == 1
+    assert h.spool.entry("m1").state is State.DONE
+    assert not any("lease" in r.message for r in caplog.records)
