@@ -241,11 +241,14 @@ class Delivery:
         pause, longest = SPOOL_PAUSE
         try:
             while True:
+                claim = work.claim
                 try:
-                    await self._settle_once(work.claim, decision, reports)
+                    await self._settle_once(claim, decision, reports)
                     await self._reports.remember(reports, self.clock())
                     return True
                 except LeaseLost:
+                    if work.claim is not claim:
+                        continue
                     journal.warning(decision.entry.id, "lease lost: what this attempt brought is not recorded")
                     return False
                 except Exception as fault:

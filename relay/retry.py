@@ -197,7 +197,7 @@ def _since(entry: Entry) -> float:
 
 
 def _lifetime_over(entry: Entry, schedule: RetryOptions, now: float) -> bool:
-    return now - _since(entry) >= schedule.lifetime
+    return now >= _since(entry) + schedule.lifetime
 
 
 def _expired(entry: Entry, open_: Sequence[Outcome], schedule: RetryOptions, now: float) -> list[Outcome]:
