@@ -15,6 +15,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from typing import cast
 
 import aiosmtplib
 
@@ -267,8 +268,7 @@ def _base64(data: bytes) -> bytes:
 
 def _take_over(client: aiosmtplib.SMTP, host: str, security: str) -> Link:
     """The connection out of aiosmtplib's hands into streams of our own."""
-    transport = client.transport
-    assert isinstance(transport, asyncio.Transport)
+    transport = cast(asyncio.Transport, client.transport)  # uvloop's is no subclass
     keywords = {name.upper(): value for name, value in client.esmtp_extensions.items()}
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=_CHUNK, loop=loop)

@@ -8,6 +8,7 @@ import socket
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 from relay import journal
 from relay.admission import Listen
@@ -106,10 +107,10 @@ class _TooMany(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say 421 and hang up."""
-        assert isinstance(transport, asyncio.Transport)
+        client = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         journal.rejected(Client("-"), Reply(421, "4.3.2", "too many connections"), "connection")
-        transport.write(b"421 4.3.2 too many connections, try again later\r\n")
-        transport.close()
+        client.write(b"421 4.3.2 too many connections, try again later\r\n")
+        client.close()
 
 
 def _bound(sock: socket.socket, listen: Listen) -> Listen:

@@ -141,7 +141,7 @@ class Transaction:
             first = self._sent == 0
             self._sent = len(commands)
             return b"".join(commands) if first else b""
-        if len(self._replies) < self._sent or self._over:
+        if len(self._replies) < self._sent or self._over or self._sent == len(commands):
             return b""
         if self._sent == len(commands) - 1 and not self._accepted():
             self._sent = len(commands)

@@ -29,6 +29,19 @@ import trustme
 ROOT = Path(__file__).resolve().parents[2]
 TRAC_PYTHON = ROOT / ".venv-trac" / "bin" / "python"
 USER = "relay user"
+MAILBOXES = [
+    "a@example.org",
+    "b@example.org",
+    "eve@example.org",
+    "list@example.org",
+    "audit@example.org",
+    "dana@example.com",
+    "luc@example.net",
+    "kim@corp.example.com",
+    "admin@example.com",
+    "bugs@example.com",
+]
+"""Who has a mailbox in Postfix; everybody else is unknown there."""
 PASSWORD = "p%s #;= ä  €"
 
 
@@ -168,7 +181,7 @@ alias_maps =
 local_recipient_maps =
 mynetworks = 127.0.0.0/8
 virtual_mailbox_domains = regexp:{folder}/etc/domains
-virtual_mailbox_maps = regexp:{folder}/etc/boxes
+virtual_mailbox_maps = texthash:{folder}/etc/boxes
 virtual_mailbox_base = {folder}/boxes
 virtual_minimum_uid = 1
 virtual_uid_maps = static:{uid}
@@ -254,7 +267,8 @@ def postfix_server(tmp_path_factory, certificates):
     (folder / "etc" / "main.cf").write_text(main)
     (folder / "etc" / "master.cf").write_text(SERVICES.format(**ports))
     (folder / "etc" / "domains").write_text("/example/ ok\n")
-    (folder / "etc" / "boxes").write_text("if !/^nobody@/\n/^(.*)@(.*)$/ ${2}/${1}/\nendif\n")
+    boxes = (address.partition("@")[::2] for address in MAILBOXES)
+    (folder / "etc" / "boxes").write_text("".join(f"{local}@{domain} {domain}/{local}/\n" for local, domain in boxes))
     hidden = base64.b64encode(PASSWORD.encode()).decode()
     (folder / "etc" / "passwd").write_text(f"{USER}:{{PLAIN.b64}}{hidden}\n")
     (folder / "etc" / "dovecot.conf").write_text(DOVECOT.format(folder=folder))
@@ -316,6 +330,7 @@ def trac(tmp_path):
             ("project", "name", "Harbour"),
             ("project", "url", "http://tracker.example.com/harbour"),
             ("trac", "base_url", "http://tracker.example.com/harbour"),
+            ("trac", "show_full_names", "false"),
             ("notification", "smtp_enabled", "true"),
             ("notification", "smtp_server", "127.0.0.1"),
             ("notification", "smtp_port", str(port)),

@@ -303,7 +303,7 @@ def test_a_slow_upstream_keeps_nobody_waiting(daemon):
             except OSError:
                 return
             clients.append(client)
-            threading.Timer(10, lambda: client.close()).start()
+            threading.Timer(10, client.close).start()
 
     threading.Thread(target=accept, daemon=True).start()
     daemon.configure(

@@ -9,7 +9,7 @@ from trac.attachment import Attachment
 from trac.env import Environment
 from trac.notification.api import NotificationSystem
 from trac.ticket.model import Ticket
-from trac.ticket.notification import TicketAttachmentEvent, TicketChangeEvent
+from trac.ticket.notification import TicketChangeEvent
 from trac.util.datefmt import datetime_now, utc
 
 
@@ -55,8 +55,7 @@ def change(env, number, author, comment, fields):
 def attach(env, number, author, name, octets):
     attachment = Attachment(env, "ticket", number)
     attachment.author = author
-    attachment.insert(name, io.BytesIO(octets), len(octets))
-    notify(env, TicketAttachmentEvent("attachment added", Ticket(env, number), datetime_now(utc), author, attachment))
+    attachment.insert(name, io.BytesIO(octets), len(octets))  # Trac notifies of its own accord
     return number
 
 
