@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from relay import __version__, config, journal, outbox, spool
-from relay.config import Configuration
 from relay.connection import Setting as ListenerSetting
 from relay.delivery import Delivery
 from relay.entry import Attempt, Entry, new_id
 from relay.errors import RelayError
 from relay.listening import Listener
+from relay.loaded import Configuration
 from relay.mail import Mail
 from relay.message import Body
 from relay.prepare import Prepared, Setting, prepare

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from relay import routing
 from relay.admission import Listen
-from relay.config import Loaded
+from relay.loaded import Loaded
 
 
 def _sender(loaded: Loaded) -> None:

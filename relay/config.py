@@ -7,14 +7,15 @@ import dataclasses
 import difflib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from relay import inifile, options, secretfile
 from relay.admission import Listen, ListenerOptions
+from relay.checks import CHECKS
 from relay.inifile import Fault, IniFile, Value
 from relay.journal import LogOptions
+from relay.loaded import Configuration, Loaded
 from relay.policy import Policy
 from relay.retry import RetryOptions
 from relay.routing import NextHopOptions
@@ -23,58 +24,6 @@ from relay.spool import SpoolOptions
 from relay.transaction import Timeouts
 
 SECRET_MODES = "secret_modes"  # noqa: S105 - the name of an option
-
-
-@dataclass(frozen=True, slots=True)
-class Configuration:
-    """Everything config.ini says. Secrets are `Secret`s: nothing here shows them."""
-
-    path: Path
-    listener: ListenerOptions
-    spool: SpoolOptions
-    retry: RetryOptions
-    policy: Policy
-    next_hop: NextHopOptions
-    timeouts: Timeouts
-    log: LogOptions
-    status: StatusOptions
-
-
-@dataclass(slots=True)
-class Loaded:
-    """What reading brought. `configuration` is complete only when there are no faults."""
-
-    path: Path
-    ini: IniFile
-    configuration: Configuration
-    faults: list[Fault] = field(default_factory=list)
-    warnings: list[Fault] = field(default_factory=list)
-
-    def given(self, section: str, option: str) -> bool:
-        """True when the file sets that option."""
-        return option in self.ini.sections.get(section, {})
-
-    def fault(self, section: str, option: str, text: str) -> None:
-        """Something wrong with an option, or with its absence."""
-        self.faults.append(Fault(self.line(section, option), section, option, text))
-
-    def warn(self, section: str, option: str, text: str) -> None:
-        """Something that a person should know, and that is allowed."""
-        self.warnings.append(Fault(self.line(section, option), section, option, text))
-
-    def line(self, section: str, option: str) -> int:
-        """Where an option stands; for an absent one its section, else the file's first line."""
-        value = self.ini.sections.get(section, {}).get(option)
-        value = value or self.ini.sections.get(section, {}).get(f"{option}_file")
-        return value.line if value else self.ini.lines.get(section, 1)
-
-    def fault_lines(self) -> list[str]:
-        """The faults as they are shown, by line."""
-        return [fault.shown(str(self.path)) for fault in sorted(self.faults, key=lambda f: f.line)]
-
-    def warning_lines(self) -> list[str]:
-        """The warnings as they are shown, by line."""
-        return [fault.shown(str(self.path)) for fault in sorted(self.warnings, key=lambda f: f.line)]
 
 
 def read(path: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
@@ -88,8 +37,6 @@ def read(path: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
     reader = _Reader(path, ini, environ)
     loaded = Loaded(path, ini, reader.configuration(), reader.faults + ini.faults, reader.warnings)
     if not ini.faults or ini.sections:
-        from relay.checks import CHECKS  # noqa: PLC0415 - the checks speak of a Loaded
-
         for check in CHECKS:
             check(loaded)
     return loaded
