@@ -142,8 +142,6 @@ async def _connect(
             return _take_over(client, host, security)
         except BaseException:
             client.close()
-            if client.transport is None:
-                sock.close()
             raise
 
 

@@ -1,0 +1,256 @@
+"""A next hop that does what its script says, records every octet it saw, and never touches the network beyond loopback."""
+
+import asyncio
+import contextlib
+import ssl
+from dataclasses import dataclass, field
+
+import pytest
+import trustme
+
+from relay.address import parse
+from relay.mail import Envelope, Mail, Recipient
+from relay.message import parse_bytes
+from relay.options import Secret
+from relay.routing import Route, Upstream
+from relay.transaction import Timeouts
+from relay.upstream import Upstreams
+
+PASSWORD = "hunter2"
+DROP, RESET, STALL, GARBAGE, FLOOD = "DROP", "RESET", "STALL", "GARBAGE", "FLOOD"
+
+
+@dataclass
+class Peer:
+    """`script` maps a stage (greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT, RCPT:address, DATA, dot, RSET) to a reply or a fault."""
+
+    certificate: ssl.SSLContext | None = None
+    implicit: bool = False
+    features: tuple = ("PIPELINING", "SIZE 1000000", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
+    auth: str = "PLAIN LOGIN"
+    starttls: bool = True
+    script: dict = field(default_factory=dict)
+    clear: bytes = b""
+    secured: bytes = b""
+    mails: list = field(default_factory=list)
+    connections: int = 0
+    auths: int = 0
+    commands: list = field(default_factory=list)
+    port: int = 0
+
+    async def start(self):
+        context = self.certificate if self.implicit else None
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context, limit=1 << 20)
+        self.port = self.server.sockets[0].getsockname()[1]
+        self.tasks = set()
+
+    async def stop(self):
+        self.server.close()
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def _serve(self, reader, writer):
+        self.tasks.add(asyncio.current_task())
+        self.connections += 1
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+                await self._talk(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    async def _act(self, stage, default, reader, writer, *, keep=True):
+        """Send the scripted reply; False when the connection is over."""
+        answer = self.script.get(stage, default)
+        if callable(answer):
+            answer = answer(self)
+        match answer:
+            case "DROP":
+                await writer.drain()
+                writer.close()
+                await asyncio.sleep(0.05)
+                return False
+            case "RESET":
+                writer.transport.abort()
+                return False
+            case "STALL":
+                await asyncio.sleep(30)
+                return False
+            case "GARBAGE":
+                writer.write(b"\xff\xfe what? \0\r\nnonsense\r\n")
+            case "FLOOD":
+                with contextlib.suppress(ConnectionError):
+                    for _ in range(200):
+                        writer.write(b"250-" + b"x" * 10_000 + b"\r\n")
+                        await writer.drain()
+                return False
+            case str():
+                writer.write(answer.encode() + b"\r\n")
+        await writer.drain()
+        return not (isinstance(answer, str) and answer.startswith(("421", "221"))) and keep
+
+    async def _talk(self, reader, writer):
+        secured = self.implicit
+        if not await self._act("greeting", "220 peer ESMTP", reader, writer):
+            return
+        rcpts = []
+        while line := await reader.readline():
+            if secured:
+                self.secured += line
+            else:
+                self.clear += line
+            verb = line.split()[0].upper().decode("ascii", "replace") if line.split() else ""
+            self.commands.append(line.decode("utf-8", "replace").strip())
+            match verb:
+                case "EHLO" | "HELO":
+                    offers = ["peer", *self.features]
+                    if self.auth and (secured or not self.certificate):
+                        offers.append(f"AUTH{self.auth}" if self.auth.startswith("=") else f"AUTH {self.auth}")
+                    if self.certificate and not secured and self.starttls:
+                        offers.append("STARTTLS")
+                    default = "\r\n".join([f"250-{o}" for o in offers[:-1]] + [f"250 {offers[-1]}"])
+                    if not await self._act(verb, default if verb == "EHLO" else "250 peer", reader, writer):
+                        return
+                case "STARTTLS":
+                    if not await self._act("STARTTLS", "220 go", reader, writer):
+                        return
+                    if self.script.get("STARTTLS", "220 go").startswith("220"):
+                        await writer.start_tls(self.certificate)
+                        secured = True
+                case "AUTH":
+                    self.auths += 1
+                    if not await self._auth(line, reader, writer, secured):
+                        return
+                case "RCPT":
+                    path = line.decode().partition("<")[2].partition(">")[0]
+                    stage = f"RCPT:{path}" if f"RCPT:{path}" in self.script else "RCPT"
+                    rcpts.append(path)
+                    if not await self._act(stage, "250 2.1.5 ok", reader, writer):
+                        return
+                case "DATA":
+                    if not await self._act("DATA", "354 go", reader, writer):
+                        return
+                    if self.script.get("DATA", "354 go").startswith("354"):
+                        if not await self._content(reader, writer, rcpts, secured):
+                            return
+                        rcpts = []
+                case _:
+                    defaults = {"MAIL": "250 2.1.0 ok", "RSET": "250 ok", "QUIT": "221 bye"}
+                    if not await self._act(verb, defaults.get(verb, "500 what?"), reader, writer):
+                        return
+                    if verb == "RSET":
+                        rcpts = []
+
+    async def _auth(self, line, reader, writer, secured):
+        words = line.split()
+        if words[1].upper() == b"LOGIN":
+            for challenge in (b"VXNlcm5hbWU6", b"UGFzc3dvcmQ6"):
+                writer.write(b"334 " + challenge + b"\r\n")
+                await writer.drain()
+                answer = await reader.readline()
+                if secured:
+                    self.secured += answer
+                else:
+                    self.clear += answer
+        return await self._act("AUTH", "235 2.7.0 in", reader, writer)
+
+    async def _content(self, reader, writer, rcpts, secured):
+        if self.script.get("content") in (DROP, RESET):
+            await reader.read(10)
+            return await self._act("content", "", reader, writer)
+        octets = b""
+        while (line := await reader.readline()) != b".\r\n":
+            if not line:
+                return False
+            octets += line[1:] if line.startswith(b".") else line
+        if secured:
+            self.secured += octets
+        else:
+            self.clear += octets
+        answer = self.script.get("dot", "250 2.0.0 kept")
+        if isinstance(answer, str) and answer.startswith("2") and octets:
+            self.mails.append((tuple(rcpts), octets))
+        return await self._act("dot", answer, reader, writer)
+
+
+class Stage:
+    def __init__(self, certificates):
+        self.certificates = certificates
+        self.timeouts = Timeouts(connect=1.0, greeting=1.0, command=1.0, data_block=1.0, final_dot=1.0)
+
+    @contextlib.asynccontextmanager
+    async def peer(self, **options):
+        peer = Peer(**options)
+        await peer.start()
+        try:
+            yield peer
+        finally:
+            await peer.stop()
+
+    @contextlib.asynccontextmanager
+    async def upstreams(self):
+        made = Upstreams(self.timeouts, "relay.example.com", lambda: 1e9)
+        try:
+            yield made
+        finally:
+            await made.close()
+
+    def hop(self, peer, **options):
+        base = {"tls": "none", "ca_file": str(self.certificates / "ca.pem")}
+        return Upstream("hop", **{"server": "localhost", "port": peer.port, **base, **options})
+
+    def secured(self, peer, **options):
+        return self.hop(peer, **{"tls": "starttls", "user": "me", "password": Secret(PASSWORD), **options})
+
+    def mail(self, *rcpt, raw=b"Subject: hi\r\n\r\nhello\r\n.dot\r\n", sender="bot@example.com", **more):
+        recipients = tuple(Recipient.accepted(parse(r)) for r in rcpt or ("eve@example.org",))
+        return Mail(Envelope(parse(sender) if sender else None, recipients), parse_bytes(raw), **more)
+
+    async def attempt(self, upstream, mail=None):
+        async with self.upstreams() as upstreams:
+            return await upstreams.attempt(Route(upstream), mail or self.mail())
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("certificates")
+    trustme.CA().cert_pem.write_to_path(folder / "stranger.pem")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    for name, cert in (
+        ("good", authority.issue_cert("localhost", "127.0.0.1")),
+        ("othername", authority.issue_cert("mail.example.net")),
+        ("expired", authority.issue_cert("localhost", not_after=__import__("datetime").datetime(2020, 1, 1))),
+        ("selfsigned", trustme.CA().issue_cert("localhost")),
+    ):
+        cert.private_key_and_cert_chain_pem.write_to_path(folder / f"{name}.pem")
+    return folder
+
+
+@pytest.fixture
+def tls(certificates):
+    def make(name="good", **options):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificates / f"{name}.pem")
+        for key, value in options.items():
+            setattr(context, key, value)
+        return context
+
+    return make
+
+
+@pytest.fixture
+def stage(certificates):
+    return Stage(certificates)
+
+
+@pytest.fixture
+def run():
+    def run_bounded(story):
+        async def bounded():
+            async with asyncio.timeout(60):
+                return await story()
+
+        return asyncio.run(bounded())
+
+    return run_bounded
