@@ -113,6 +113,7 @@ class _Level:
 def scan(message: Message) -> list[Part]:
     """Every part of the message, itself first, in order. Raises TooComplex."""
     top = Part(message.fields, content_type(message.fields), 0, 0)
+    top.sealed = top.type.kind if top.type.main == "message" else ""
     parts = [top]
     levels: list[_Level] = []
     by_boundary: dict[bytes, int] = {}

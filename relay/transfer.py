@@ -60,8 +60,8 @@ def _from_qp(octets: Iterable[bytes]) -> Iterator[bytes]:
         data = rest + piece
         cut = data.rfind(b"\n") + 1
         if not cut and len(data) > PIECE:  # an endless line: cut it where no =XX is split
-            cut = len(data) - 3
-            while cut > 0 and b"=" in data[cut - 3 : cut]:
+            cut = len(data) - 2
+            while cut > 0 and b"=" in data[cut - 2 : cut]:
                 cut -= 1
         rest = data[cut:]
         if cut:
@@ -182,6 +182,7 @@ class Survey:
     nul: bool = False
     ends_line: bool = False
     _column: int = 0
+    _open_cr: bool = False
 
     @classmethod
     def of(cls, octets: Iterable[bytes]) -> "Survey":
@@ -190,6 +191,7 @@ class Survey:
         for piece in octets:
             survey._add(piece)
         survey.longest = max(survey.longest, survey._column)
+        survey.bare_cr = survey.bare_cr or survey._open_cr
         return survey
 
     def _add(self, piece: bytes) -> None:
@@ -198,8 +200,11 @@ class Survey:
             self.high += len(piece) - len(piece.translate(None, _HIGH))
         self.specials += piece.count(b"=")
         self.nul = self.nul or b"\0" in piece
-        self.bare_cr = self.bare_cr or piece.count(b"\r") != piece.count(b"\r\n")
-        first, *more = piece.split(b"\n") if len(piece) < PIECE * 4 else [piece]
+        # A CR at the end of one piece may belong to the LF that begins the next.
+        joined = b"\r" + piece if self._open_cr else piece
+        self._open_cr = joined.endswith(b"\r")
+        self.bare_cr = self.bare_cr or joined.count(b"\r") - self._open_cr != joined.count(b"\r\n")
+        first, *more = piece.split(b"\n")
         self._column += len(first)
         for line in more:
             self.longest = max(self.longest, self._column)

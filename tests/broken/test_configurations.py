@@ -195,6 +195,21 @@ def test_broken(tmp_path, capsys, name):
         assert faults == [f"{path}:{line.replace('{folder}', str(tmp_path))}" for line in expected]
 
 
+def test_example_18_neither_sender_does_not_start(tmp_path, capsys):
+    for command in ("check", "run"):
+        status, lines, _ = check(tmp_path, capsys, CASES["neither sender"][0], command=command)
+        assert status != 0
+        assert "smtp_from" in lines[0]
+        assert "smtp_replyto" in lines[0]
+
+
+def test_example_35_an_unknown_encoding_does_not_start(tmp_path, capsys):
+    for command in ("check", "run"):
+        status, lines, _ = check(tmp_path, capsys, CASES["unknown mime_encoding"][0], command=command)
+        assert status == 78
+        assert "mime_encoding: 'utf8' is none of" in lines[0]
+
+
 def test_there_are_enough_of_them():
     assert len(CASES) >= 25
 

@@ -491,7 +491,7 @@ EIGHT = "MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent
 SIGNED = b"Content-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n" + "hélas".encode() + b"\r\n--b--\r\n"
 
 
-def test_C10_8bitmime_is_declared_when_needed_and_converted_when_not_offered(stage, run):
+def test_example_33_C10_8bitmime_is_declared_when_needed_and_converted_when_not_offered(stage, run):
     async def story():
         async with stage.peer() as peer:
             await stage.attempt(stage.hop(peer), stage.mail(raw=EIGHT))
