@@ -72,7 +72,7 @@ def pieces(body: Body, start: int = 0, stop: int | None = None) -> Iterator[byte
 class Field:
     """One header field: `raw` is every octet of it, line ends included.
 
-    A line that is no field (no colon) is kept as a Field with an empty name: it leaves as it came.
+    The `From ` line of an mbox, which some programs leave in front, is a Field with an empty name.
     """
 
     raw: bytes
@@ -108,7 +108,7 @@ class Message:
     fields: tuple[Field, ...]
     body: Body
     separator: bytes = b"\r\n"
-    """The empty line between header and body; b"" when the mail has no body."""
+    """The empty line between header and body; b"" when the mail has none."""
 
     def get_all(self, name: str) -> list[Field]:
         """Every field of that name, in order; names are case-blind."""
@@ -175,7 +175,8 @@ def parse(source: Body, limit: int = 1 << 20) -> Message:
     """Read a message; `bytes(parse(x)) == x` for every x.
 
     The header is looked for in the first `limit` octets (admission refuses longer ones). It ends at
-    the first empty line. Line ends are CRLF in admitted mail; a bare LF is understood as well.
+    the first empty line, or before the first line that is no field: the body begins there, as other
+    readers take it. Line ends are CRLF in admitted mail; a bare LF is understood as well.
     """
     head = source.read(0, min(limit, source.size))
     fields: list[Field] = []
@@ -186,7 +187,10 @@ def parse(source: Body, limit: int = 1 << 20) -> Message:
             return Message(tuple(fields), SliceBody(source, end), head[start:end])
         while end < len(head) and head[end : end + 1] in (b" ", b"\t"):
             end = head.find(b"\n", end) + 1 or len(head)
-        fields.append(Field(head[start:end]))
+        field = Field(head[start:end])
+        if not field.name and (fields or not field.raw.startswith((b"From ", b">From "))):
+            return Message(tuple(fields), SliceBody(source, start), b"")
+        fields.append(field)
         start = end
     return Message(tuple(fields), SliceBody(source, len(head)), b"")
 

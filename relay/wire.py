@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from relay import encoded_word, mailboxes
 from relay.mail import Mail, Refusal
-from relay.message import Field
+from relay.message import Field, Message
 from relay.policy import Context
 
 LONGEST_LINE = 998
@@ -60,16 +60,25 @@ def wire(mail: Mail, _context: Context) -> Mail:
         raw = _folded(_encoded(field))
         if raw == field.raw:
             return field
-        changed.append(field.name or "a line that is no field")
+        changed.append(field.name)
         return replace(field, raw=raw)
 
     try:
-        message = mail.message.map_fields(fit)
+        message = _separated(mail.message).map_fields(fit)
     except _Unfit as fault:
         return replace(mail, refusal=Refusal("wire", "5.6.0", str(fault)))
     if changed:
         mail = mail.note("wire", f"folded or encoded: {', '.join(changed)}")
     return mail.with_message(message)
+
+
+def _separated(message: Message) -> Message:
+    """Without an mbox's `From ` line, and with an empty line before the body where it was missing."""
+    if any(not field.name for field in message.fields):
+        message = replace(message, fields=tuple(field for field in message.fields if field.name))
+    if message.body.size and not message.separator:
+        message = replace(message, separator=b"\r\n")
+    return message
 
 
 def _short(raw: bytes) -> bool:
@@ -91,7 +100,7 @@ def _encoded(field: Field) -> bytes:
         return field.raw
     if field.name in ("content-type", "content-disposition"):
         return _encode_parameters(field.text, name)
-    if field.name in _STRUCTURED or not field.name:
+    if field.name in _STRUCTURED:
         return field.raw
     return _unstructured(field, name)
 
@@ -143,8 +152,7 @@ def _break(line: bytes) -> int:
 
 def _without_blanks(field: Field) -> bytes:
     """A long field without blanks: encoded words where the field is unstructured."""
-    if field.name in _STRUCTURED or not field.name:
-        shown = field.name or "a header line without a colon"
-        raise _Unfit(f"{shown} has a line of over {LONGEST_LINE} octets that can not be folded")
+    if field.name in _STRUCTURED:
+        raise _Unfit(f"{field.name} has a line of over {LONGEST_LINE} octets that can not be folded")
     name = field.raw.partition(b":")[0].decode("ascii").rstrip()
     return f"{name}: {encoded_word.encode(field.text, len(name) + 2, force=True)}\r\n".encode()

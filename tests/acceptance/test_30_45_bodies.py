@@ -148,6 +148,18 @@ def test_wire_encodes_a_long_field_without_blanks_or_refuses_the_mail(gateway, m
     assert [(o.reply.status, o.rule) for o in prepared.settled] == [("5.6.0", "wire")]
 
 
+@pytest.mark.parametrize("line", [b"From trac@localhost Mon Nov 24 10:00:00 2026\r\n", b">From x\r\n"])
+def test_an_mbox_line_in_front_does_not_leave(gateway, mail, line):
+    assert gateway()(line + mail(), TO).raw == gateway()(mail(), TO).raw
+
+
+def test_a_line_that_is_no_field_begins_the_body(gateway):
+    left = gateway(mime_encoding="none")(b"X-Trac-Project: Harbour\r\nSubject: x\r\nhello there\r\n", TO)
+    header, _, rest = left.raw.partition(b"\r\n\r\n")
+    assert rest == b"hello there\r\n"
+    assert b"From: Harbour <bot@example.com>" in header
+
+
 def test_wire_encodes_raw_8bit_text(gateway, mail):
     relay = gateway(use_public_cc="true", smtp_subject_prefix="")
     left = relay(mail("Häfen ändern", Cc="Zoë <eve@example.org>", X_Trac_Project="Häfen"), TO)

@@ -155,7 +155,7 @@ def test_the_status_agrees_with_the_action(reply, action, status):
 
 def test_no_hidden_recipient_in_the_quoted_header():
     fields = b"".join(name.encode() + b": spy@example.org\r\n" for name in dsn.HIDING)
-    data, parsed = report(original=parse_bytes(b"not a field spy@example.org\r\n" + HEADER + fields + b"\r\n"))
+    data, parsed = report(original=parse_bytes(b"From spy@example.org Mon\r\n" + HEADER + fields + b"\r\n"))
     assert b"spy@" not in data
     quoted = parsed.get_payload(2).get_content()
     assert quoted.splitlines() == [

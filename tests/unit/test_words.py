@@ -113,21 +113,29 @@ def test_parsed_and_written_back_identically(raw):
 
 
 def test_fields():
-    message = parse_bytes(b"A: 1\r\nb : 2\r\n x\r\nA: 3\r\nodd line\r\n\r\nbody")
-    assert [f.name for f in message.fields] == ["a", "b", "a", ""]
+    message = parse_bytes(b"A: 1\r\nb : 2\r\n x\r\nA: 3\r\n\r\nbody")
+    assert [f.name for f in message.fields] == ["a", "b", "a"]
     assert message.text("B") == "2 x"
     assert message.get("zzz") is None
     assert message.text("zzz") == ""
     assert [f.text for f in message.get_all("a")] == ["1", "3"]
-    assert bytes(message.put("A", b"A: 9\r\n")) == b"A: 9\r\nb : 2\r\n x\r\nodd line\r\n\r\nbody"
-    assert bytes(message.put("C", b"C: 9\r\n")).endswith(b"odd line\r\nC: 9\r\n\r\nbody")
-    assert bytes(message.remove("a", "B")) == b"odd line\r\n\r\nbody"
+    assert bytes(message.put("A", b"A: 9\r\n")) == b"A: 9\r\nb : 2\r\n x\r\n\r\nbody"
+    assert bytes(message.put("C", b"C: 9\r\n")).endswith(b"A: 3\r\nC: 9\r\n\r\nbody")
+    assert bytes(message.remove("a", "B")) == b"\r\nbody"
     assert message.remove("zzz") is message
     assert message.map_fields(lambda f: f) is message
     assert bytes(message.prepend(b"Z: 0\r\n")).startswith(b"Z: 0\r\nA: 1")
     assert Field("X: é".encode()).text == "é"
     assert Field(b"X: \xe9").text == "é"
     assert b"".join(pieces(BytesBody(b"x" * 200_000))) == b"x" * 200_000
+
+
+def test_the_header_ends_where_no_field_stands():
+    message = parse_bytes(b"A: 1\r\nno field here\r\nB: 2\r\n\r\nbody")
+    assert [f.name for f in message.fields] == ["a"]
+    assert message.body.read(0, 99) == b"no field here\r\nB: 2\r\n\r\nbody"
+    assert [f.name for f in parse_bytes(b"From x Mon\r\nA: 1\r\n\r\n").fields] == ["", "a"]
+    assert [f.name for f in parse_bytes(b" folded\r\nA: 1\r\n\r\n").fields] == []
 
 
 # --- encoded words ---------------------------------------------------------------------------------------
