@@ -11,6 +11,7 @@ mail is not to blame) and the cause that tells who can mend it.
 import asyncio
 import base64
 import contextlib
+import os
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -313,6 +314,8 @@ def _words(fault: BaseException) -> str:
         return (fault.reason or "TLS error").replace("_", " ").lower()
     if isinstance(fault, TimeoutError) and not isinstance(fault, aiosmtplib.SMTPException):
         return "timed out"
-    if isinstance(fault, OSError) and fault.strerror:
-        return fault.strerror
+    if isinstance(fault, socket.gaierror):
+        return fault.strerror or "unknown name"
+    if isinstance(fault, OSError) and fault.errno:
+        return os.strerror(fault.errno)
     return str(fault) or type(fault).__name__

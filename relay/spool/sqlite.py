@@ -1,19 +1,18 @@
 """The sqlite engine: WAL, synchronous=FULL, one writer thread with group commit.
 
 1. A body above SMALL lies in a file of its own, on disk with its folder before the row that names it.
-2. `ready` is when a row may be claimed: its due time, or the end of the lease that holds it. One index
-   on it makes claiming cost the same for a thousand rows and for a million.
-3. `token` fences: whoever settles must hold the token that the row was last claimed with.
+2. An index on `due` makes claiming cost the same for a thousand rows and for a million.
+3. Leases live in memory: the lock makes this process the only one, and after a crash every lease would
+   be a dead worker's anyway. So a claim writes nothing, and its token fences all the same.
 4. History is a table of its own, so the queue stays small.
 """
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import sqlite3
 import stat
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,8 @@ from relay import journal
 from relay.entry import Entry, State, decode, encode
 from relay.errors import LeaseLost, SpoolError
 from relay.message import Body, BytesBody
-from relay.spool.draft import FileBody, FileDraft, spool_fault
+from relay.spool import folder
+from relay.spool.draft import FileBody, FileDraft
 from relay.spool.protocol import Claim, Clock, Draft, SpoolOptions, Wanted, matches
 from relay.spool.writer import Writer, sqlite_fault
 
@@ -30,9 +30,8 @@ FORMAT = 1
 
 _SCHEMA = """
 CREATE TABLE entries (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL, profile TEXT NOT NULL,
-    ready REAL NOT NULL, due REAL NOT NULL, token INTEGER NOT NULL DEFAULT 0, size INTEGER NOT NULL,
-    file TEXT NOT NULL DEFAULT '', entry BLOB NOT NULL);
-CREATE INDEX entries_ready ON entries (state, ready);
+    due REAL NOT NULL, size INTEGER NOT NULL, file TEXT NOT NULL DEFAULT '', entry BLOB NOT NULL);
+CREATE INDEX entries_due ON entries (state, due);
 CREATE TABLE bodies (seq INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE history (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, done_at REAL NOT NULL, entry BLOB NOT NULL);
 CREATE INDEX history_done_at ON history (done_at);
@@ -53,6 +52,8 @@ class SqliteSpool:
         self._files = self._folder / "bodies"
         self._lock = -1
         self._token = 0
+        self._leases: dict[str, tuple[int, float]] = {}
+        """By id: the token of its last claim, and until when it holds. Touched by the writer's thread only."""
         self._writer: Writer | None = None
         self._reader: sqlite3.Connection | None = None
         self._reading = asyncio.Lock()
@@ -67,10 +68,7 @@ class SqliteSpool:
 
     async def open(self) -> None:
         """Create or open the spool. Raises SpoolError when it is in use, foreign, or of a later format."""
-        try:
-            self._enter()
-        except OSError as fault:
-            raise SpoolError(f"spool {self._folder}: {os.strerror(fault.errno or 0)}") from fault
+        self._lock = folder.enter(self._folder, (self._files,), self._database)
         writer = Writer(self._connect)
         try:
             await writer.start()
@@ -88,30 +86,6 @@ class SqliteSpool:
     def _database(self) -> Path:
         return self._folder / "spool.sqlite"
 
-    def _enter(self) -> None:
-        old = os.umask(0o077)
-        try:
-            self._files.mkdir(0o700, parents=True, exist_ok=True)
-        finally:
-            os.umask(old)
-        for folder in (self._folder, self._files):
-            status = os.lstat(folder)
-            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-                raise SpoolError(
-                    f"spool {folder}: it must be a folder of user {os.geteuid()}: chown it, or name another"
-                )
-            if status.st_mode & 0o077:
-                raise SpoolError(f"spool {folder}: others may enter it: chmod 700 {folder}")
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._lock = os.open(self._folder / "lock", flags, 0o600)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as fault:
-            os.close(self._lock)
-            self._lock = -1
-            raise SpoolError(f"spool {self._folder}: another tracker-relay is using it") from fault
-        os.close(os.open(self._database, flags, 0o600))  # SQLite would make it by umask
-
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._database, isolation_level=None)
         try:
@@ -123,7 +97,6 @@ class SqliteSpool:
                 raise SpoolError(f"spool {self._folder}: it has format {version}, this program reads up to {FORMAT}")
             if version == 0:
                 connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
-            self._token = connection.execute("SELECT coalesce(max(token), 0) FROM entries").fetchone()[0]
         except sqlite3.Error as fault:
             connection.close()
             raise SpoolError(f"spool {self._database}: {fault}") from fault
@@ -133,8 +106,7 @@ class SqliteSpool:
         return connection
 
     def _recover(self, connection: sqlite3.Connection) -> None:
-        """After a crash: nobody else holds the lock, so every lease is a dead worker's; sweep orphaned files."""
-        connection.execute("UPDATE entries SET ready = due, token = 0 WHERE token <> 0")
+        """Sweep the files that a crash has orphaned: written, but never named by a row."""
         named = {name for (name,) in connection.execute("SELECT file FROM entries WHERE file <> ''")}
         named |= {name for (name,) in connection.execute("SELECT file FROM damaged WHERE file <> ''")}
         for path in self._files.glob("*.eml"):
@@ -187,8 +159,8 @@ class SqliteSpool:
             draft.taken = False
             return
         cursor = connection.execute(
-            "INSERT INTO entries (id, state, profile, ready, due, size, file, entry) VALUES (?,?,?,?,?,?,?,?)",
-            (entry.id, entry.state, entry.profile, entry.due, entry.due, entry.size, draft.name, encode(entry)),
+            "INSERT INTO entries (id, state, profile, due, size, file, entry) VALUES (?,?,?,?,?,?,?)",
+            (entry.id, entry.state, entry.profile, entry.due, entry.size, draft.name, encode(entry)),
         )
         if not draft.name:
             connection.execute("INSERT INTO bodies VALUES (?, ?)", (cursor.lastrowid, draft.octets))
@@ -209,28 +181,47 @@ class SqliteSpool:
 
     def _take(self, connection: sqlite3.Connection, wanted: Wanted) -> tuple[list[Claim], float]:
         now = self._clock()
+        leased = {name for name, (_, until) in self._leases.items() if until > now}
         columns = "SELECT e.seq, e.id, e.size, e.file, e.entry, b.data FROM entries e LEFT JOIN bodies b USING (seq)"
         if wanted.id:
-            where, values = "e.id = ? AND (e.token = 0 OR e.ready <= ?)", [wanted.id, now]
+            where, values = "e.id = ?", list[str | float]([wanted.id])
         else:
-            where, values = "e.state = 'queued' AND e.ready <= ?", [now]
+            where, values = "e.state = 'queued' AND e.due <= ?", [now]
         if wanted.profile:
             where, values = f"{where} AND e.profile = ?", [*values, wanted.profile]
-        query = f"{columns} WHERE {where} ORDER BY e.ready LIMIT ?"
+        query = f"{columns} WHERE {where} ORDER BY e.due LIMIT ?"
         claims: list[Claim] = []
-        for seq, name, size, file, form, data in connection.execute(query, [*values, wanted.limit]).fetchall():
+        for seq, name, size, file, form, data in connection.execute(
+            query, [*values, wanted.limit + len(leased)]
+        ).fetchall():
+            if name in leased or len(claims) == wanted.limit:
+                continue
             try:
                 entry, body = decode(form), self._body(size, file, data)
             except ValueError as fault:
                 self._set_aside(connection, seq, name, str(fault))
                 continue
             self._token += 1
-            connection.execute(
-                "UPDATE entries SET token = ?, ready = ? WHERE seq = ?", (self._token, now + self._options.lease, seq)
-            )
+            self._lease(name, (self._token, now + self._options.lease))
             claims.append(Claim(entry, body, self._token))
-        soonest = connection.execute("SELECT min(ready) FROM entries WHERE state = 'queued'").fetchone()[0]
-        return claims, now + 3600 if soonest is None else soonest
+        return claims, self._soonest(connection, now)
+
+    def _lease(self, name: str, lease: tuple[int, float]) -> None:
+        """Note a lease; taken back with the transaction that it was given in."""
+        old = self._leases.get(name, (0, 0.0))
+        self._leases[name] = lease
+        if self._writer:
+            self._writer.undo.append(lambda: self._leases.update({name: old}))
+
+    def _soonest(self, connection: sqlite3.Connection, now: float) -> float:
+        """When the next claim may find something: the first due entry that no lease holds, or a lease's end."""
+        query = "SELECT id, due FROM entries WHERE state = 'queued' ORDER BY due LIMIT ?"
+        times = [until for _, until in self._leases.values()]
+        for name, due in connection.execute(query, (len(self._leases) + 1,)):
+            if name not in self._leases:
+                times.append(due)
+                break
+        return min(times, default=now + 3600)
 
     def _body(self, size: int, file: str, data: bytes | None) -> Body:
         if not file:
@@ -262,8 +253,8 @@ class SqliteSpool:
         until = self._clock() + self._options.lease
 
         def extend(connection: sqlite3.Connection) -> None:
-            seq, _ = _owned(connection, claim)
-            connection.execute("UPDATE entries SET ready = ? WHERE seq = ?", (until, seq))
+            self._owned(connection, claim)
+            self._leases[claim.entry.id] = (claim.token, until)
 
         await self._do(extend)
 
@@ -280,20 +271,28 @@ class SqliteSpool:
             raise
         self._news.set()
 
+    def _owned(self, connection: sqlite3.Connection, claim: Claim) -> tuple[int, str]:
+        """Row and file of a claimed entry. Raises LeaseLost when another claim has followed."""
+        token, _ = self._leases.get(claim.entry.id, (0, 0.0))
+        row = connection.execute("SELECT seq, file FROM entries WHERE id = ?", (claim.entry.id,)).fetchone()
+        if row is None or token != claim.token:
+            raise LeaseLost
+        return int(row[0]), str(row[1])
+
     def _replace(
         self,
         connection: sqlite3.Connection,
         claims: Sequence[Claim],
         follow_ups: Sequence[tuple[Entry, Draft | None]],
     ) -> None:
-        owned = {claim.entry.id: _owned(connection, claim) for claim in claims}
+        owned = {claim.entry.id: self._owned(connection, claim) for claim in claims}
         stay: set[str] = set()
         for entry, draft in follow_ups:
             if entry.id in owned and entry.state is not State.DONE:
                 stay.add(entry.id)
                 connection.execute(
-                    "UPDATE entries SET state = ?, profile = ?, ready = ?, due = ?, token = 0, entry = ? WHERE seq = ?",
-                    (entry.state, entry.profile, entry.due, entry.due, encode(entry), owned[entry.id][0]),
+                    "UPDATE entries SET state = ?, profile = ?, due = ?, entry = ? WHERE seq = ?",
+                    (entry.state, entry.profile, entry.due, encode(entry), owned[entry.id][0]),
                 )
             elif entry.id in owned:
                 self._record(connection, entry)
@@ -306,6 +305,12 @@ class SqliteSpool:
                 connection.execute("DELETE FROM bodies WHERE seq = ?", (seq,))
                 if file and self._writer:
                     self._writer.after_commit.append(lambda path=self._files / file: path.unlink(missing_ok=True))  # type: ignore[misc]
+        if self._writer:
+            self._writer.after_commit.append(lambda: self._release(owned))
+
+    def _release(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._leases.pop(name, None)
 
     def _record(self, connection: sqlite3.Connection, entry: Entry) -> None:
         now = self._clock()
@@ -376,20 +381,8 @@ class SqliteSpool:
                 raise sqlite_fault(fault) from fault
 
 
-def _owned(connection: sqlite3.Connection, claim: Claim) -> tuple[int, str]:
-    row = connection.execute(
-        "SELECT seq, file FROM entries WHERE id = ? AND token = ?", (claim.entry.id, claim.token)
-    ).fetchone()
-    if row is None:
-        raise LeaseLost
-    return int(row[0]), str(row[1])
-
-
 def _readable(form: bytes) -> Entry | None:
     try:
         return decode(form)
     except ValueError:
         return None
-
-
-__all__ = ["FORMAT", "SqliteSpool", "spool_fault"]

@@ -39,6 +39,8 @@ class Writer:
         self.commits = 0
         self.after_commit: list[Callable[[], None]] = []
         """Filled by operations; done once their transaction is on disk, forgotten when it fails."""
+        self.undo: list[Callable[[], None]] = []
+        """Filled by operations; done, last first, when their transaction fails."""
 
     async def start(self) -> None:
         """Open the connection. Raises what `connect` raises."""
@@ -97,6 +99,7 @@ class Writer:
     def _attempt(self, connection: sqlite3.Connection, operations: list[Operation]) -> list[Any]:
         """One transaction; an operation that raises a RelayError has changed nothing and spoils nothing."""
         self.after_commit.clear()
+        self.undo.clear()
         done: list[Any] = []
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -109,6 +112,8 @@ class Writer:
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            for action in reversed(self.undo):
+                action()
             raise
         self.commits += 1
         for action in self.after_commit:

@@ -138,6 +138,36 @@ def test_one_poisoned_operation_spoils_no_other(sqlite, run):
     run(story())
 
 
+def test_a_claim_in_a_failed_batch_holds_no_lease_of_it(sqlite, run):
+    async def story():
+        async with sqlite.open() as spool:
+            await sqlite.put(spool, "same")
+            for number in range(10):
+                await sqlite.put(spool, f"m{number}")
+            results = await asyncio.gather(
+                *(sqlite.put(spool, "same") for _ in range(3)),
+                *(spool.claim(Wanted(limit=4), 0) for _ in range(4)),
+                *(sqlite.put(spool, "same") for _ in range(3)),
+                return_exceptions=True,
+            )
+            claimed = [c.entry.id for found in results if isinstance(found, list) for c in found]
+            assert sorted(claimed) == sorted({"same", *(f"m{n}" for n in range(10))})
+
+    run(story())
+
+
+def test_a_claim_writes_nothing(sqlite, run):
+    async def story():
+        async with sqlite.open() as spool:
+            await sqlite.put(spool, "a")
+            before = await spool._do(lambda connection: connection.total_changes)
+            [claim] = await spool.claim(Wanted(), 0)
+            await spool.extend(claim)
+            assert await spool._do(lambda connection: connection.total_changes) == before
+
+    run(story())
+
+
 def test_a_second_daemon_is_refused(sqlite, run):
     async def story():
         async with sqlite.open():
