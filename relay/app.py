@@ -16,17 +16,21 @@ from relay.connection import Setting as ListenerSetting
 from relay.delivery import Delivery
 from relay.entry import Attempt, Entry, new_id
 from relay.errors import RelayError
+from relay.events import Events
 from relay.listening import Listener
 from relay.loaded import Configuration
 from relay.mail import Mail
 from relay.message import Body
-from relay.prepare import Prepared, Setting, prepare
+from relay.prepare import Prepared, Setting, event_key, prepare
 from relay.profiles import DEFAULT, Profile
 from relay.routing import Route, upstream_from
 from relay.upstream import Upstreams
 
 GRACE = 10.0
 """Seconds that running attempts get when the relay is told to stop."""
+
+INLINE = 65536
+"""Octets of a mail up to which it is prepared on the event loop."""
 
 EX_OK, EX_UNAVAILABLE, EX_CONFIG = 0, 69, 78
 
@@ -66,10 +70,11 @@ def build(configuration: Configuration) -> Relay:
     gateway_id = listener_options.gateway_id or hostname
     setting = setting_of(configuration, hostname, gateway_id)
     store = spool.create(configuration.spool, time.time)
+    events = Events(store, time.time)
     upstreams = Upstreams(configuration.timeouts, hostname, time.time)
 
-    def prepare_entry(entry: Entry, body: Body) -> Prepared:
-        return prepare(entry, body, setting)
+    async def prepare_entry(entry: Entry, body: Body) -> Prepared:
+        return await _prepare(entry, body, setting, events)
 
     async def attempt(route: Route, mail: Mail) -> Attempt:
         if route.upstream.is_outbox:
@@ -83,10 +88,23 @@ def build(configuration: Configuration) -> Relay:
     return Relay(configuration, store, upstreams, listener, delivery, setting)
 
 
+async def _prepare(entry: Entry, body: Body, setting: Setting, events: Events) -> Prepared:
+    """Rewrite and route; pure, so a large mail goes through a thread and the event loop does not wait for it."""
+
+    def run(first_of_event: bool) -> Prepared:
+        return prepare(entry, body, setting, first_of_event=first_of_event)
+
+    if entry.size > INLINE:
+        key = await asyncio.to_thread(event_key, entry, body, setting)
+        return await asyncio.to_thread(run, not key or await events.is_first(key, entry.id))
+    key = event_key(entry, body, setting)
+    return run(not key or await events.is_first(key, entry.id))
+
+
 def setting_of(configuration: Configuration, hostname: str, gateway_id: str) -> Setting:
     """The part of the configuration that decides about mail."""
     profile = Profile(DEFAULT, configuration.policy, upstream_from(configuration.next_hop, DEFAULT))
-    return Setting((profile,), hostname, gateway_id, configuration.listener.catch_all)
+    return Setting((profile,), hostname, gateway_id, configuration.listener.catch_all, configuration.users)
 
 
 def _id() -> str:

@@ -10,16 +10,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from relay import inifile, options, secretfile
+from relay import inifile, options, people, secretfile
 from relay.admission import Listen, ListenerOptions
 from relay.checks import CHECKS
 from relay.inifile import Fault, IniFile, Value
 from relay.journal import LogOptions
 from relay.loaded import Configuration, Loaded
+from relay.people import User
 from relay.policy import Policy
 from relay.retry import RetryOptions
 from relay.routing import NextHopOptions
-from relay.sections import SECTIONS, WITHOUT_EFFECT, StatusOptions
+from relay.sections import PREFIXED, SECTIONS, USERS, WITHOUT_EFFECT, StatusOptions
 from relay.spool import SpoolOptions
 from relay.transaction import Timeouts
 
@@ -55,10 +56,12 @@ class _Reader:
 
     def configuration(self) -> Configuration:
         for section in self.ini.sections:
-            if section not in SECTIONS and section != "DEFAULT":
-                text = f"no such section{_nearest(section, SECTIONS)}"
+            prefix, _, name = section.partition(":")
+            known = section in (*SECTIONS, USERS, "DEFAULT") or (prefix in PREFIXED and name)
+            if not known:
+                text = f"no such section{_nearest(section, (*SECTIONS, USERS, *(f'{p}:NAME' for p in PREFIXED)))}"
                 self.faults.append(Fault(self.ini.lines[section], section, "", text))
-        made = {section: self._section(section) for section in SECTIONS}
+        made = {section: self._section(section, SECTIONS[section]) for section in SECTIONS}
         policy, next_hop = made["notification"]
         return Configuration(
             self.path,
@@ -70,19 +73,38 @@ class _Reader:
             cast(Timeouts, made["timeouts"][0]),
             cast(LogOptions, made["log"][0]),
             cast(StatusOptions, made["status"][0]),
+            self._users(),
         )
 
-    def _section(self, section: str) -> list[Any]:
+    def _users(self) -> tuple[User, ...]:
+        """[users] and every [user:LOGIN]; the long form wins where both say something."""
+        users: dict[str, User] = {}
+        for value in self.ini.sections.get(USERS, {}).values():
+            if value.name.lower() == SECRET_MODES:
+                continue
+            try:
+                users[value.name] = people.user(value.name, value.text)
+            except ValueError as fault:
+                self.faults.append(Fault(value.line, USERS, value.name, str(fault)))
+        for section in self.ini.sections:
+            prefix, _, login = section.partition(":")
+            if prefix == "user" and login:
+                [options_] = self._section(section, (PREFIXED["user"],))
+                short = users.get(login, User(login))
+                users[login] = User(login, options_.name or short.name, options_.address or short.address)
+        return tuple(users.values())
+
+    def _section(self, section: str, kinds: tuple[type, ...]) -> list[Any]:
         values = dict(self.ini.sections.get(section, {}))
         values.pop(SECRET_MODES, None)
         made: list[Any] = []
-        for kind in SECTIONS[section]:
+        for kind in kinds:
             found: dict[str, Any] = {}
             for declared in dataclasses.fields(kind):
                 self._option(section, declared, values, found)
             made.append(kind(**found))
         for value in values.values():
-            self._unknown(section, value)
+            self._unknown(section, kinds, value)
         return made
 
     def _option(
@@ -155,15 +177,15 @@ class _Reader:
         self.faults.append(Fault(value.line, section, name, why))
         return False
 
-    def _unknown(self, section: str, value: Value) -> None:
+    def _unknown(self, section: str, kinds: tuple[type, ...], value: Value) -> None:
         name = value.name.lower()
-        known = {n for kind in SECTIONS[section] for n in names_of(kind)}
+        known = {n for kind in kinds for n in names_of(kind)}
         if section == "notification" and (name in WITHOUT_EFFECT or name.startswith("default_format.")):
             why = WITHOUT_EFFECT.get(name) or WITHOUT_EFFECT["default_format.email"]
             self.warnings.append(Fault(value.line, section, value.name, why))
             return
-        for other, kinds in SECTIONS.items():
-            if other != section and any(name in names_of(kind) for kind in kinds):
+        for other, others in SECTIONS.items():
+            if other != section and any(name in names_of(kind) for kind in others):
                 text = f"no such option here: it belongs into [{other}]"
                 self.faults.append(Fault(value.line, section, value.name, text))
                 return
@@ -190,8 +212,9 @@ def _nearest(word: str, known: Any) -> str:
 
 def reference() -> str:
     """Every section and option with its default and meaning, from the declarations themselves."""
-    lines: list[str] = []
-    for section, kinds in SECTIONS.items():
+    lines: list[str] = ["[users]", "", "LOGIN = Full Name <address>", "    Who is behind a login", ""]
+    prefixed = {f"{prefix}:NAME": (kind,) for prefix, kind in PREFIXED.items()}
+    for section, kinds in {**SECTIONS, **prefixed}.items():
         lines += [f"[{section}]", ""]
         for kind in kinds:
             for declared in dataclasses.fields(kind):

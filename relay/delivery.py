@@ -34,8 +34,6 @@ POLL = 0.5
 """Seconds between two looks at the spool when nobody calls `wake`: retries that become due, other nodes' mail."""
 SPOOL_PAUSE = (1.0, 30.0)
 """The first and the longest pause, in seconds, before a spool that failed is asked again."""
-INLINE = 65536
-"""Octets of a mail above which it is prepared in a thread, so that the event loop does not wait for it."""
 CANCEL_GRACE = 5.0
 """Seconds that a cancelled attempt gets to close its connection."""
 NOTES_KEPT = 100
@@ -65,7 +63,7 @@ class Delivery:
     """
 
     spool: Spool
-    prepare: Callable[[Entry, Body], Prepared]
+    prepare: Callable[[Entry, Body], Awaitable[Prepared]]
     attempt: Callable[[Route, Mail], Awaitable[Attempt]]
     schedule: Callable[[], RetryOptions]
     clock: Clock
@@ -167,7 +165,7 @@ class Delivery:
         """Prepare, attempt, decide, settle; a fault on the way holds the entry."""
         entry, reports = work.claim.entry, list[Report]()
         try:
-            prepared = await self._prepare(work.claim)
+            prepared = await self.prepare(entry, work.claim.body)
             attempts = await self._attempt(work, prepared)
             decision = self._decide(work, prepared, attempts)
             decision, reports = await self._reports.compose(
@@ -178,12 +176,6 @@ class Delivery:
             decision = Decision(retry.held(entry, _reason(fault), self.clock()))
         if await self._settle(work, decision, reports):
             self._log(work, decision, reports)
-
-    async def _prepare(self, claim: Claim) -> Prepared:
-        """Rewrite and route; pure, so a large mail can go through a thread."""
-        if claim.entry.size <= INLINE:
-            return self.prepare(claim.entry, claim.body)
-        return await asyncio.to_thread(self.prepare, claim.entry, claim.body)
 
     async def _attempt(self, work: _Work, prepared: Prepared) -> list[Attempt]:
         """One attempt per route that still has unanswered recipients, side by side."""

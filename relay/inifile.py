@@ -8,6 +8,8 @@ the value above it.
 import re
 from dataclasses import dataclass, field
 
+CASED = ("users",)
+"""Sections whose names are logins: they keep their case."""
 _SECTION = re.compile(r"\[(?P<name>[^\]]+)\]\s*")
 
 
@@ -88,11 +90,12 @@ def _option(ini: IniFile, section: str, text: str, number: int) -> tuple[str, st
         ini.faults.append(Fault(number, "", name, "it stands before the first [section]: move it into one"))
         return None
     options = ini.sections[section]
-    if known := options.get(name.lower()):
+    key = name if section in CASED else name.lower()
+    if known := options.get(key):
         ini.faults.append(Fault(number, section, name, f"it stands at line {known.line} too: remove one"))
         return None
-    options[name.lower()] = Value(name, value.strip(), number)
-    return section, name.lower()
+    options[key] = Value(name, value.strip(), number)
+    return section, key
 
 
 def _continue(ini: IniFile, current: tuple[str, str], text: str) -> None:

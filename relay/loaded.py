@@ -6,6 +6,7 @@ from pathlib import Path
 from relay.admission import ListenerOptions
 from relay.inifile import Fault, IniFile
 from relay.journal import LogOptions
+from relay.people import User
 from relay.policy import Policy
 from relay.retry import RetryOptions
 from relay.routing import NextHopOptions
@@ -27,6 +28,7 @@ class Configuration:
     timeouts: Timeouts
     log: LogOptions
     status: StatusOptions
+    users: tuple[User, ...] = ()
 
 
 @dataclass(slots=True)

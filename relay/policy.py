@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from relay.address import Address, AddressError, ascii_domain, parse_domain
 from relay.dialects import Facts
 from relay.options import address, address_list, boolean, choice, listed, option, text, trac_boolean
+from relay.people import User
 
 DEFAULT_PREFIX = "__default__"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -53,6 +54,16 @@ class Policy:
     smtp_always_bcc: tuple[Address, ...] = option((), "Always notified, visible to nobody", address_list)
     smtp_subject_prefix: str = option(
         DEFAULT_PREFIX, "In front of the Subject, once; __default__ is [the mail's project], empty is none", str.strip
+    )
+    always_notify_reporter: bool = option(
+        False, "Always notify the reporter, where the mail and [users] tell who that is", trac_boolean
+    )
+    always_notify_owner: bool = option(False, "Always notify the owner, and the previous one", trac_boolean)
+    always_notify_updater: bool | None = option(
+        None,
+        "true: notify whoever made the change; false: never for his own change; absent: as the tracker's release does",
+        trac_boolean,
+        shown="(absent)",
     )
     use_public_cc: bool = option(
         False, "Show the recipients that the tracker shows; false: nobody but smtp_always_cc", trac_boolean
@@ -123,6 +134,9 @@ class Context:
     facts: Facts
     stamp: Stamp
     catch_all: tuple[Address, ...] = ()
+    users: tuple[User, ...] = ()
+    first_of_event: bool = True
+    """False for further mails of one event: what the policy adds has gone out with the first."""
 
     @property
     def project(self) -> str:

@@ -13,6 +13,7 @@ from relay.dialects import facts_of
 from relay.entry import Cause, Disposition, Entry, Outcome
 from relay.mail import Dropped, Mail, Note, Recipient, Refusal
 from relay.message import Body, Message, parse
+from relay.people import User
 from relay.policy import Context, Stamp
 from relay.profiles import Profile, choose
 from relay.reply import Reply
@@ -28,6 +29,7 @@ class Setting:
     hostname: str
     gateway_id: str
     catch_all: tuple[Address, ...] = ()
+    users: tuple[User, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class Prepared:
     """The sender that the rules decided on: who hears of a mail that never reached a route."""
 
 
-def prepare(entry: Entry, body: Body, setting: Setting) -> Prepared:
+def prepare(entry: Entry, body: Body, setting: Setting, *, first_of_event: bool = True) -> Prepared:
     """Rewrite and route one entry. Raises RuleError when a rule fails on it."""
     profile = choose(setting.profiles, entry.profile)
     mail = Mail(entry.envelope, parse(body))
@@ -53,7 +55,7 @@ def prepare(entry: Entry, body: Body, setting: Setting) -> Prepared:
     if not profile.policy.smtp_enabled:
         dropped = (Dropped(r, "smtp_enabled", "smtp_enabled is false") for r in entry.envelope.recipients)
         return Prepared((), _dropped(dropped))
-    mail = rewrite(mail, context_of(entry, mail.message, profile, setting))
+    mail = rewrite(mail, context_of(entry, mail.message, profile, setting, first_of_event=first_of_event))
     settled = _dropped(mail.dropped)
     if mail.refusal:
         settled += _refused(mail.envelope.recipients, mail.refusal)
@@ -61,7 +63,31 @@ def prepare(entry: Entry, body: Body, setting: Setting) -> Prepared:
     return Prepared(tuple(route(mail, profile.upstream)), settled, mail.notes, mail.envelope.reverse_path)
 
 
-def context_of(entry: Entry, message: Message, profile: Profile, setting: Setting) -> Context:
+def event_key(entry: Entry, body: Body, setting: Setting) -> str:
+    """What the mails of one event have in common, "" when it does not matter.
+
+    Redmine, Bugzilla and GitLab send a mail per person, Trac one per format: what a policy adds goes
+    out with the first of them only. It is profile, tracker, ticket and the number of the comment or
+    journal entry, else the kind of event and the Date.
+    """
+    profile = choose(setting.profiles, entry.profile)
+    policy = profile.policy
+    adds = (
+        policy.smtp_always_cc or policy.smtp_always_bcc or policy.always_notify_reporter or policy.always_notify_owner
+    )
+    if entry.report or not (adds or policy.always_notify_updater is not False) or policy.rewrite == "off":
+        return ""
+    message = parse(body)
+    facts = facts_of(message, lambda: mime.text_of(message))
+    if not facts.recognised or not facts.ticket:
+        return ""
+    what = facts.event_key or f"{facts.event}:{message.text('date')}"
+    return "\0".join((profile.name, facts.tracker, facts.project, facts.ticket, what))
+
+
+def context_of(
+    entry: Entry, message: Message, profile: Profile, setting: Setting, *, first_of_event: bool = True
+) -> Context:
     """What the rules may look at for this entry; the same for each of its attempts."""
     stamp = Stamp(
         entry.id,
@@ -73,7 +99,7 @@ def context_of(entry: Entry, message: Message, profile: Profile, setting: Settin
         protocol=entry.client.protocol,
     )
     facts = facts_of(message, lambda: mime.text_of(message))
-    return Context(profile.policy, facts, stamp, setting.catch_all)
+    return Context(profile.policy, facts, stamp, setting.catch_all, setting.users, first_of_event)
 
 
 def without(mail: Mail, origins: Iterable[str]) -> Mail:

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from relay import mailboxes
 from relay.address import Address
-from relay.dialects import Facts, Person
 from relay.mail import Mail, Recipient
 from relay.mailboxes import Mailbox
 from relay.message import Message
+from relay.notify import address_of, is_somebody, people
 from relay.policy import Context, Policy
 
 HIDING_FIELDS = (
@@ -46,12 +46,12 @@ def complete_addresses(mail: Mail, context: Context) -> Mail:
     Also learns which recipients the tracker's own To and Cc show, for `visible_recipients`.
     """
     policy = context.policy
-    shown = _shown_by_tracker(mail.message, policy)
+    shown = _shown_by_tracker(mail.message, context)
     kept: dict[tuple[str, str], Recipient] = {}
     twins: list[Recipient] = []
     nowhere: list[Recipient] = []
     for recipient in mail.envelope.recipients:
-        address = policy.full(recipient.address)
+        address = _completed(recipient.address, context)
         if address.short and not policy.use_short_addr:
             nowhere.append(recipient)
         elif address.key in kept:
@@ -65,6 +65,12 @@ def complete_addresses(mail: Mail, context: Context) -> Mail:
     mail = mail.drop("complete_addresses", "bare name without smtp_default_domain or use_short_addr", *nowhere)
     mail = mail.drop("complete_addresses", "the same mailbox as another recipient", *twins)
     return mail.to(*kept.values())
+
+
+def _completed(address: Address, context: Context) -> Address:
+    """A bare name is the user of that login, if there is one with an address; else it gets the default domain."""
+    by_user = address_of(str(address), context) if address.short else None
+    return context.policy.full(by_user or address)
 
 
 def always_cc(mail: Mail, context: Context) -> Mail:
@@ -84,15 +90,15 @@ def visible_recipients(mail: Mail, context: Context) -> Mail:
     if policy.use_public_cc:
         to, cc = _public(mail, context)
     else:
-        to, cc = [], _always_shown(policy)
+        to, cc = [], _always_shown(context)
     names = {
-        policy.full(m.address).key: m.display
+        _completed(m.address, context).key: m.display
         for field in ("to", "cc")
         for m in _written(mail.message, field)
         if m.address
     }
-    message = _write(message, "To", to, names, policy)
-    return mail.with_message(_write(message, "Cc", cc, names, policy))
+    message = _write(message, "To", to, names)
+    return mail.with_message(_write(message, "Cc", cc, names))
 
 
 def remove_hidden(mail: Mail, _context: Context) -> Mail:
@@ -108,22 +114,24 @@ def _add(mail: Mail, context: Context, option: str, addresses: tuple[Address, ..
     policy = context.policy
     recipients = {r.address.key: r for r in mail.envelope.recipients}
     for given in addresses:
-        address = policy.full(given)
+        address = _completed(given, context)
         if _ignored(address, policy):
             mail = mail.note(option, f"{given} is a name, no address (ignore_domains)", warning=True)
         elif address.short and not policy.use_short_addr:
             mail = mail.note(option, f"{given} has no domain and is left out", warning=True)
         elif known := recipients.get(address.key):
             recipients[address.key] = replace(known, shown=known.shown or shown)
-        else:
+        elif context.first_of_event:
             recipients[address.key] = Recipient(address, f"{option}:{given}", shown)
             mail = mail.note(option, f"added {address}")
     return mail.to(*recipients.values())
 
 
-def _always_shown(policy: Policy) -> list[Address]:
+def _always_shown(context: Context) -> list[Address]:
     """The addresses of smtp_always_cc that can be mailed, each mailbox once."""
-    full = {policy.full(given).key: policy.full(given) for given in reversed(policy.smtp_always_cc)}
+    policy = context.policy
+    addresses = [_completed(given, context) for given in reversed(policy.smtp_always_cc)]
+    full = {address.key: address for address in addresses}
     kept = [a for a in full.values() if not _ignored(a, policy) and (not a.short or policy.use_short_addr)]
     return kept[::-1]
 
@@ -131,52 +139,37 @@ def _always_shown(policy: Policy) -> list[Address]:
 def _public(mail: Mail, context: Context) -> tuple[list[Address], list[Address]]:
     """Whom use_public_cc shows: recognised people in To, others in Cc; smtp_always_bcc stays a secret."""
     policy = context.policy
-    listed = {policy.full(a).key for a in policy.smtp_always_cc}
-    secret = {policy.full(a).key for a in policy.smtp_always_bcc} - listed
+    listed = {_completed(a, context).key for a in policy.smtp_always_cc}
+    secret = {_completed(a, context).key for a in policy.smtp_always_bcc} - listed
     to, cc = [], []
+    known = people(mail, context)
     for recipient in mail.envelope.recipients:
         key = recipient.address.key
         if not recipient.shown:
             continue
-        if _is_somebody(recipient, context.facts, policy):
+        if any(is_somebody(recipient, who, context) for who in known):
             to.append(recipient.address)
         elif key not in secret:
             cc.append(recipient.address)
     return to, cc
 
 
-def _is_somebody(recipient: Recipient, facts: Facts, policy: Policy) -> bool:
-    """True when the recipient is the ticket's reporter or owner, or caused this event."""
-    return any(
-        person is not None and _same(person, recipient, policy)
-        for person in (facts.reporter, facts.owner, facts.updater)
-    )
-
-
-def _same(person: Person, recipient: Recipient, policy: Policy) -> bool:
-    if person.address:
-        return policy.full(person.address).key == recipient.address.key
-    return bool(person.login) and recipient.origin == f"rcpt:{person.login}"
-
-
 def _written(message: Message, name: str) -> list[Mailbox]:
     return [mailbox for field in message.get_all(name) for mailbox in mailboxes.read(field.text)]
 
 
-def _shown_by_tracker(message: Message, policy: Policy) -> set[tuple[str, str]]:
+def _shown_by_tracker(message: Message, context: Context) -> set[tuple[str, str]]:
     written = _written(message, "to") + _written(message, "cc")
-    return {policy.full(mailbox.address).key for mailbox in written if mailbox.address}
+    return {_completed(mailbox.address, context).key for mailbox in written if mailbox.address}
 
 
-def _write(
-    message: Message, name: str, wanted: list[Address], names: dict[tuple[str, str], str], policy: Policy
-) -> Message:
+def _write(message: Message, name: str, wanted: list[Address], names: dict[tuple[str, str], str]) -> Message:
     """`wanted` as the field `name`; a field that says just that already stays byte for byte."""
     fields = message.get_all(name)
     current = [mailbox.address for mailbox in _written(message, name)]
     if wanted:
         same = len(fields) == 1 and None not in current and set(current) == set(wanted)
-        shown = [Mailbox(names.get(policy.full(address).key, ""), address) for address in wanted]
+        shown = [Mailbox(names.get(address.key, ""), address) for address in wanted]
         raw = f"{name}: {mailboxes.write(shown, len(name) + 2)}\r\n".encode()
         return message if same else message.put(name, raw)
     if name == "Cc":

@@ -7,6 +7,7 @@ from relay import mime
 from relay.errors import RuleError
 from relay.headers import originator, subject_prefix, trace_fields
 from relay.mail import Mail, Refusal
+from relay.notify import notify
 from relay.policy import Context, Policy
 from relay.recipients import (
     always_bcc,
@@ -42,6 +43,7 @@ def encoding(mail: Mail, context: Context) -> Mail:
 RULES: tuple[tuple[str, Rule], ...] = (
     ("filter_domains", filter_domains),
     ("complete_addresses", complete_addresses),
+    ("notify", notify),
     ("always_cc", always_cc),
     ("always_bcc", always_bcc),
     ("visible_recipients", visible_recipients),

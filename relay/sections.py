@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from relay.admission import ListenerOptions
 from relay.journal import LogOptions
 from relay.options import listed, option, path, text
+from relay.people import UserOptions
 from relay.policy import Policy
 from relay.retry import RetryOptions
 from relay.routing import NextHopOptions
@@ -31,6 +32,11 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "log": (LogOptions,),
 }
 
+USERS = "users"
+"""The section of free names: `login = Full Name <address>`."""
+PREFIXED: dict[str, type] = {"user": UserOptions}
+"""Sections of the form [PREFIX:NAME], one for each name."""
+
 _TRAC_DECIDES = "the tracker decides that before the mail is sent; it has no effect here"
 WITHOUT_EFFECT: dict[str, str] = {
     "admin_domains": _TRAC_DECIDES,
@@ -44,8 +50,5 @@ WITHOUT_EFFECT: dict[str, str] = {
     "sendmail_path": "the tracker chooses its way to the relay with it; it has no effect here",
     "smtp_from_author": "From is smtp_from; `from = keep` lets the tracker's From stay. It has no effect here",
     "ticket_subject_template": "the tracker writes the subject with it; it has no effect here",
-    "always_notify_reporter": "this version does not know the people behind a ticket yet; it has no effect",
-    "always_notify_owner": "this version does not know the people behind a ticket yet; it has no effect",
-    "always_notify_updater": "this version does not know the people behind a ticket yet; it has no effect",
 }
 """Options of trac.ini's [notification] that are accepted, and why they change nothing."""

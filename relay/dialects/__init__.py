@@ -3,6 +3,7 @@
 Header fields beat body lines; body lines count only for a recognised tracker.
 """
 
+from collections.abc import Iterable
 from types import ModuleType
 from typing import cast
 
@@ -10,7 +11,7 @@ from relay.dialects import bugzilla, generic, gitlab, helpdesk, jira, mantis, re
 from relay.dialects.facts import Dialect, Facts, Person, Text
 from relay.message import Message
 
-__all__ = ["DIALECTS", "Dialect", "Facts", "Person", "Text", "facts_of"]
+__all__ = ["DIALECTS", "Dialect", "Facts", "Person", "Text", "facts_of", "proves_reporter"]
 
 DIALECTS: tuple[ModuleType, ...] = (trac, roundup, redmine, bugzilla, gitlab, rt, jira, mantis, helpdesk, generic)
 """The first that recognises a mail reads it; generic recognises all."""
@@ -20,3 +21,8 @@ def facts_of(message: Message, text: Text) -> Facts:
     """The facts of a mail, read by the first dialect that recognises it."""
     dialects = (cast(Dialect, module) for module in DIALECTS)
     return next(dialect.facts(message, text) for dialect in dialects if dialect.recognises(message))
+
+
+def proves_reporter(message: Message, facts: Facts, logins: Iterable[str]) -> list[str]:
+    """The logins that the mail proves to be the ticket's reporter; only Trac's mail proves any."""
+    return trac.proves_reporter(message, facts.ticket, logins) if facts.tracker == "trac" else []

@@ -5,19 +5,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relay import encoded_word
-from relay.address import Address
 from relay.message import Message
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody as the mail shows him: by login, by full name, by address; `cut` when the address was ellipsised."""
+    """Somebody as the mail shows him: a login, a full name, an address, or one with `...` for its domain."""
 
     shown: str
-    login: str = ""
-    name: str = ""
-    address: Address | None = None
-    cut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +25,16 @@ class Facts:
     reporter: Person | None = None
     owner: Person | None = None
     updater: Person | None = None
+    """Who caused this event."""
+    previous_owner: Person | None = None
+    event: str = ""
+    """new, change, comment, attachment, batch, or "" when the mail does not say."""
+    event_key: str = ""
+    """What one event's mails have in common within a ticket: the number of a comment or journal entry."""
     takes_replies: bool = False
     """True for a tracker that reads the answers to its mail."""
+    decides_updater: bool = True
+    """True for a tracker whose users choose themselves whether they hear of their own changes."""
 
     @property
     def recognised(self) -> bool:

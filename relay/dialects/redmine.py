@@ -1,7 +1,11 @@
 """Redmine (`X-Redmine-*` fields, one mail per person); it may read the answers to its mail."""
 
+import re
+
 from relay.dialects.facts import Facts, Text, decoded
 from relay.message import Message
+
+_EVENT = re.compile(r"redmine\.((?:journal|issue)-\d+)\.")
 
 
 def recognises(message: Message) -> bool:

@@ -1,7 +1,16 @@
-"""Trac, 0.10 to 1.6 (`X-Trac-*` fields)."""
+"""Trac, 0.10 to 1.6 (`X-Trac-*` fields), and the guide's sample of 2004."""
 
-from relay.dialects.facts import Facts, Text, decoded
+import hashlib
+import re
+from collections.abc import Iterable
+
+from relay.dialects import trac_body
+from relay.dialects.facts import Facts, Person, Text, decoded
 from relay.message import Message
+
+_VERSION = re.compile(r"(\d+)\.(\d+)")
+_TICKET = re.compile(r"#(\d+)\b.*", re.DOTALL)
+_ROOT = re.compile(r"<(\d{3})\.([0-9a-f]{32})@[^<>@\s]*>")
 
 
 def recognises(message: Message) -> bool:
@@ -10,5 +19,63 @@ def recognises(message: Message) -> bool:
 
 
 def facts(message: Message, text: Text) -> Facts:
-    """Project and ticket; batch mails have no ticket."""
-    return Facts("trac", decoded(message, "x-trac-project"), message.text("x-trac-ticket-id"))
+    """Project, ticket, people and event; batch mails have no ticket."""
+    found = _TICKET.search(decoded(message, "subject"))
+    body = trac_body.read(text(), found[0] if found else "")
+    ticket = message.text("x-trac-ticket-id") or body.cells.get("Id", "")
+    reporter = person(body.cells.get("Reporter", ""))
+    new = not message.get("in-reply-to") and not body.event
+    event = "new" if new and body.cells else body.event
+    old = _is_old(message)
+    updater = person(body.updater)
+    if event == "new" and (old or _version(message) < (1, 4)):
+        updater = reporter  # later releases count the account that submitted it, which the mail does not show
+    return Facts(
+        "trac",
+        decoded(message, "x-trac-project"),
+        ticket,
+        reporter,
+        person(body.cells.get("Owner", "")),
+        updater,
+        previous_owner=person(body.previous_owner),
+        event=event,
+        event_key=message.text("x-trac-ticket-url").rpartition("#")[2]
+        if "#" in message.text("x-trac-ticket-url")
+        else "",
+        decides_updater=not old,
+    )
+
+
+def person(shown: str) -> Person | None:
+    """Somebody as Trac shows him; nobody for an empty cell, `(none)` and `anonymous`."""
+    return None if shown in ("", "(none)", "anonymous") else Person(shown)
+
+
+def _version(message: Message) -> tuple[int, int]:
+    found = _VERSION.match(message.text("x-trac-version"))
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _is_old(message: Message) -> bool:
+    """0.10 to 1.0: recipients are reporter, owner, updater and cc. Later ones have subscriptions."""
+    version = _version(message)
+    return version < (1, 2) and not (version == (0, 0) and message.get("x-trac-realm"))
+
+
+def proves_reporter(message: Message, ticket: str, logins: Iterable[str]) -> list[str]:
+    """The logins whose hash is that of the ticket's first Message-ID: Trac makes it from the reporter's login.
+
+    The root id is the Message-ID of a new ticket, else In-Reply-To. Letters outside ASCII are left
+    out of the hash, so two logins may fit.
+    """
+    root = _ROOT.search(message.text("in-reply-to") or message.text("message-id"))
+    if root is None or not ticket.isdigit():
+        return []
+    url = message.text("x-url")
+    fitting = []
+    for login in logins:
+        text = f"{url}.{int(ticket):08}.0.{login.encode('ascii', 'ignore').decode('ascii')}"
+        hashed = hashlib.md5(text.encode("utf-8"), usedforsecurity=False).hexdigest()
+        if hashed == root[2] and len(text) == int(root[1]):
+            fitting.append(login)
+    return fitting

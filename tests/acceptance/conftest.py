@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from relay import address, encoded_word, mailboxes, message, policy, prepare, profiles, routing
+from relay import address, encoded_word, mailboxes, message, people, policy, prepare, profiles, routing
 from relay.entry import Client, Disposition, Entry
 from relay.mail import Envelope, Recipient
 
@@ -80,7 +80,7 @@ class Left:
 
 
 class Gateway:
-    def __init__(self, gateway_id="gw.example.com", **options):
+    def __init__(self, gateway_id="gw.example.com", users=None, **options):
         options = {"smtp_from": "bot@example.com", "smtp_enabled": "true", **options}
         self.policy = policy_of(**{name: text for name, text in options.items() if text is not None})
         self.setting = prepare.Setting(
@@ -88,14 +88,15 @@ class Gateway:
             gateway_id,
             gateway_id,
             (address.parse("in@gw.example.com"),),
+            tuple(people.user(login, line) for login, line in (users or {}).items()),
         )
 
-    def prepare(self, raw, rcpt=("in@gw.example.com",), mail_from="h@t.example.com", id="1hf7yat00000005"):
+    def prepare(self, raw, rcpt=("in@gw.example.com",), mail_from="h@t.example.com", id="1hf7yat00000005", **more):
         reverse = address.parse(mail_from) if mail_from else None
         envelope = Envelope(reverse, tuple(Recipient.accepted(address.parse(r)) for r in rcpt))
         client = Client("127.0.0.1", "tracker.example.com")
         entry = Entry(id, 1_700_000_000.0, envelope, client=client)
-        return prepare.prepare(entry, message.BytesBody(raw), self.setting)
+        return prepare.prepare(entry, message.BytesBody(raw), self.setting, **more)
 
     def __call__(self, raw, rcpt=("in@gw.example.com",), **more):
         prepared = self.prepare(raw, rcpt, **more)

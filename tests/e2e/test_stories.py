@@ -378,3 +378,28 @@ def test_through_the_daemon_twice_is_a_loop(daemon):
     assert email.message_from_bytes(raw, policy=email.policy.default)["X-Tracker-Relay"].startswith(
         "relay.example.com id="
     )
+
+
+def test_example_46_additions_once_per_event(daemon):
+    """Three mails of one Redmine event, to three people; the list gets one copy, across a restart too."""
+    daemon.configure(
+        """
+        [notification]
+        smtp_enabled = true
+        smtp_from = bugs@example.com
+        smtp_always_cc = list@example.org
+        """
+    ).start()
+    for number, person in enumerate(("a", "b", "c")):
+        raw = (
+            "X-Redmine-Host: r.example.com\r\nX-Redmine-Project: harbour\r\nX-Redmine-Issue-Id: 12\r\n"
+            f"Message-ID: <redmine.journal-77.2026112410000{number}.x@r.example.com>\r\nSubject: [Harbour - Bug #12] x\r\n\r\nx\r\n"
+        )
+        daemon.send(raw.encode(), [f"{person}@example.org"])
+        if number == 1:
+            daemon.wait_log(r"(?s)(?:status=sent.*){3}")
+            daemon.kill()
+            daemon.start()
+    daemon.wait_log(r"(?s)(?:status=sent.*){4}")
+    recipients = sorted(r["address"] for _, envelope in daemon.outbox() for r in envelope["to"])
+    assert recipients == ["a@example.org", "b@example.org", "c@example.org", "list@example.org"]

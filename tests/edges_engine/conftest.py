@@ -182,7 +182,7 @@ class House:
             **self.options,
         )
 
-    def prepare(self, entry, body):
+    async def prepare(self, entry, body):
         return self.prepared(entry, body) if callable(self.prepared) else self.plain(entry, body)
 
     def plain(self, entry, body):

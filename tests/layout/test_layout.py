@@ -13,11 +13,11 @@ ROOT = RELAY.parent
 FLOORS = [
     {"address", "message", "mail", "reply", "entry", "options", "errors", "encoded_word", "mailboxes"},
     {
-        "dialects", "transfer", "patch", "scan", "mime", "policy", "recipients", "headers", "wire", "rewrite", "routing", "profiles",
+        "dialects", "people", "notify", "transfer", "patch", "scan", "mime", "policy", "recipients", "headers", "wire", "rewrite", "routing", "profiles",
         "admission", "dataphase", "prepare", "dsn", "retry", "tls", "auth", "transaction", "pool",
     },
     {"server", "connection", "listening", "upstream", "link", "outbox", "spool", "journal"},
-    {"delivery", "reports"},
+    {"delivery", "reports", "events"},
     {"config", "loaded", "inifile", "sections", "secretfile", "checks", "app", "cli", "__main__"},
 ]  # fmt: skip
 BANNED_BELOW_2 = {"asyncio", "socket", "ssl", "os", "time", "random", "threading", "logging"}

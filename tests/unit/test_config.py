@@ -180,3 +180,37 @@ def test_an_address_option_takes_a_name_in_front():
     for bad in ("a@b, c@d", "Name <a@b> x", "<a@b"):
         with pytest.raises(ValueError):
             options.address(bad)
+
+
+def test_users_keep_their_case_and_both_forms(tmp_path):
+    text = (
+        """[users]
+Dana = Dana Field <dana@example.com>
+dana = "Field, Dana" <d@example.com>
+luc = luc@example.net
+old = kim
+[user:kim]
+name = Kim
+address = kim@example.org
+[user:luc]
+name = Luc B\u00e9zier
+"""
+        + "[notification]\nsmtp_from = b@example.com\n"
+    )
+    users = {user.login: (user.name, str(user.address)) for user in read(tmp_path, text).users}
+    assert users == {
+        "Dana": ("Dana Field", "dana@example.com"),
+        "dana": ("Field, Dana", "d@example.com"),
+        "luc": ("Luc B\u00e9zier", "luc@example.net"),
+        "old": ("", "kim"),
+        "kim": ("Kim", "kim@example.org"),
+    }
+
+
+def test_broken_users(tmp_path):
+    path = tmp_path / "config.ini"
+    path.write_text("[users]\ndana = Dana Field\n[user:luc]\nadress = x\n[notification]\nsmtp_from = b@example.com\n")
+    assert config.read(path, {}).fault_lines() == [
+        f"{path}:2: [users] dana: 'Dana Field' is not an address: bad local part; write `login = Full Name <address>`",
+        f"{path}:4: [user:luc] adress: no such option: did you mean address?",
+    ]
