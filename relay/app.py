@@ -65,10 +65,8 @@ class Relay:
 
 def build(configuration: Configuration) -> Relay:
     """The parts, wired; nothing is opened yet."""
-    listener_options = configuration.listener
-    hostname = listener_options.hostname or _hostname()
-    gateway_id = listener_options.gateway_id or hostname
-    setting = setting_of(configuration, hostname, gateway_id)
+    setting = setting_of(configuration)
+    hostname, gateway_id = setting.hostname, setting.gateway_id
     store = spool.create(configuration.spool, time.time)
     events = Events(store, time.time)
     upstreams = Upstreams(configuration.timeouts, hostname, time.time)
@@ -84,7 +82,9 @@ def build(configuration: Configuration) -> Relay:
     delivery = Delivery(
         store, prepare_entry, attempt, lambda: configuration.retry, time.time, random.random, _id, hostname
     )
-    listener = Listener(ListenerSetting(listener_options, store, _id, time.time, hostname, gateway_id, delivery.wake))
+    listener = Listener(
+        ListenerSetting(configuration.listener, store, _id, time.time, hostname, gateway_id, delivery.wake)
+    )
     return Relay(configuration, store, upstreams, listener, delivery, setting)
 
 
@@ -101,8 +101,10 @@ async def _prepare(entry: Entry, body: Body, setting: Setting, events: Events) -
     return run(not key or await events.is_first(key, entry.id))
 
 
-def setting_of(configuration: Configuration, hostname: str, gateway_id: str) -> Setting:
+def setting_of(configuration: Configuration) -> Setting:
     """The part of the configuration that decides about mail."""
+    hostname = configuration.listener.hostname or _hostname()
+    gateway_id = configuration.listener.gateway_id or hostname
     profile = Profile(DEFAULT, configuration.policy, upstream_from(configuration.next_hop, DEFAULT))
     return Setting((profile,), hostname, gateway_id, configuration.listener.catch_all, configuration.users)
 

@@ -4,12 +4,14 @@ import argparse
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from relay import __version__, config
+from relay.errors import RelayError
 
-EX_OK, EX_USAGE, EX_SOFTWARE, EX_CONFIG = 0, 64, 70, 78
+EX_OK, EX_USAGE, EX_DATAERR, EX_NOINPUT, EX_SOFTWARE, EX_CONFIG = 0, 64, 65, 66, 70, 78
 DEFAULT_PATH = "/etc/tracker-relay/config.ini"
 
 
@@ -46,6 +48,13 @@ def _parser() -> argparse.ArgumentParser:
     check = commands.add_parser("check", help="all faults of the configuration at once")
     check.add_argument("--json", action="store_true", help="faults and warnings as one JSON object")
     check.set_defaults(function=_check)
+    explain = commands.add_parser("explain", help="the mail as it would leave, rule by rule; sends nothing")
+    explain.add_argument("file", metavar="FILE.eml", type=Path)
+    explain.add_argument("--envelope", metavar="FILE.json", type=Path, help="mail_from and rcpt_tos")
+    explain.add_argument("--from", dest="sender", metavar="ADDRESS", help="reverse-path; default: From's address")
+    explain.add_argument("--to", nargs="+", default=[], metavar="ADDRESS", help="default: whom To, Cc and Bcc name")
+    explain.add_argument("--json", action="store_true", help="one JSON object")
+    explain.set_defaults(function=_explain)
     reference = commands.add_parser("reference", help="every section and option with default and meaning")
     reference.set_defaults(function=_reference)
     return parser
@@ -80,6 +89,35 @@ def _check(arguments: argparse.Namespace) -> int:
         if not loaded.faults:
             print(f"{loaded.path}: ok")
     return EX_CONFIG if loaded.faults else EX_OK
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from relay import app, explain  # noqa: PLC0415 - the other commands need none of it
+
+    loaded = config.read(config_path(arguments))
+    if loaded.faults:
+        for line in loaded.fault_lines():
+            print(line, file=sys.stderr)
+        return EX_CONFIG
+    try:
+        octets = arguments.file.read_bytes()
+    except OSError as fault:
+        print(f"tracker-relay: {arguments.file}: {os.strerror(fault.errno or 0)}", file=sys.stderr)
+        return EX_NOINPUT
+    try:
+        sender, recipients = arguments.sender, arguments.to
+        if arguments.envelope:
+            sender, recipients = explain.envelope_file(arguments.envelope)
+        explained = explain.explain(octets, sender, recipients, app.setting_of(loaded.configuration), time.time())
+    except RelayError as fault:
+        print(f"tracker-relay: {fault}", file=sys.stderr)
+        return EX_DATAERR
+    if arguments.json:
+        print(explain.as_json(explained))
+    else:
+        print(explain.as_text(explained), end="\n\n", flush=True)
+        sys.stdout.buffer.write(bytes(explained.after.message))
+    return EX_OK
 
 
 def _reference(_arguments: argparse.Namespace) -> int:

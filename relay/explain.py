@@ -1,0 +1,201 @@
+"""`explain`: the mail as it would leave, rule by rule, and for each recipient why he gets it or not. Sends nothing."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from relay import mailboxes, prepare, rewrite
+from relay.address import Address, AddressError, parse_path
+from relay.entry import Client, Entry
+from relay.errors import RelayError
+from relay.journal import clean
+from relay.mail import Envelope, Mail, Recipient
+from relay.message import BytesBody, Message, parse
+from relay.prepare import Setting
+from relay.profiles import Profile, choose
+
+_ID = "0" * 15
+"""The id of a mail that is in no spool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """One mail's way through the rules: the profile, the mail after each rule, what rules refused."""
+
+    entry: Entry
+    profile: Profile
+    context: rewrite.Context
+    before: Mail
+    steps: list[tuple[str, Mail]]
+    refused_paths: tuple[str, ...] = ()
+
+    @property
+    def after(self) -> Mail:
+        """The mail as it leaves."""
+        return self.steps[-1][1] if self.steps else self.before
+
+
+def explain(octets: bytes, sender: str | None, recipients: Sequence[str], setting: Setting, now: float) -> Explained:
+    """Take a mail through the rules as the daemon would. Paths that do not parse stand in `refused_paths`.
+
+    Without recipients those that To, Cc and Bcc name are taken, without a sender the one of From.
+    """
+    body = BytesBody(_canonical(octets))
+    message = parse(body)
+    good: list[Address] = []
+    bad: list[str] = []
+    for path in recipients or _named(message, "to", "cc", "bcc"):
+        try:
+            address, _ = parse_path(b"<" + path.encode("utf-8", "surrogateescape") + b">")
+            (good.append(address) if address else bad.append(path))
+        except AddressError:
+            bad.append(path)
+    reverse = _sender(message, sender)
+    unique = {address.key: Recipient.accepted(address) for address in good}
+    entry = Entry(_ID, now, Envelope(reverse, tuple(unique.values())), client=Client("127.0.0.1", "explain"))
+    profile = choose(setting.profiles, entry.profile)
+    context = prepare.context_of(entry, message, profile, setting)
+    before = Mail(entry.envelope, message)
+    steps = rewrite.steps(before, context) if profile.policy.smtp_enabled else []
+    return Explained(entry, profile, context, before, steps, tuple(bad))
+
+
+def _canonical(octets: bytes) -> bytes:
+    """Line ends as the listener would have made them."""
+    return octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+def _named(message: Message, *names: str) -> list[str]:
+    fields = (field for name in names for field in message.get_all(name))
+    return [str(box.address) for field in fields for box in mailboxes.read(field.text) if box.address]
+
+
+def _sender(message: Message, sender: str | None) -> Address | None:
+    if sender is None:
+        sender = next(iter(_named(message, "from")), "")
+    try:
+        return parse_path(b"<" + sender.encode() + b">")[0]
+    except AddressError as fault:
+        raise RelayError(f"{sender!r} is no sender address: {fault}") from fault
+
+
+def recipients_of(explained: Explained) -> list[dict[str, str]]:
+    """Each recipient, what becomes of him, and why."""
+    rows: list[dict[str, str]] = []
+    if not explained.profile.policy.smtp_enabled:
+        return [_row(r, "dropped", "smtp_enabled is false") for r in explained.before.envelope.recipients]
+    refusal = explained.after.refusal
+    for recipient in explained.after.envelope.recipients:
+        if refusal:
+            rows.append(_row(recipient, "refused", f"rule {refusal.rule}: {refusal.status} {refusal.text}"))
+        else:
+            rows.append(_row(recipient, "gets it", _why(recipient.origin)))
+    rows += [_row(d.recipient, "dropped", f"rule {d.rule}: {d.reason}") for d in explained.after.dropped]
+    rows += [
+        {"address": path, "outcome": "refused", "why": "not an address (553 5.1.3 at RCPT)"}
+        for path in explained.refused_paths
+    ]
+    return rows
+
+
+def _row(recipient: Recipient, outcome: str, why: str) -> dict[str, str]:
+    return {"address": str(recipient.address), "outcome": outcome, "why": why}
+
+
+def _why(origin: str) -> str:
+    kind, _, given = origin.partition(":")
+    return f"the tracker asked for {given}" if kind == "rcpt" else f"{kind} = {given}"
+
+
+def changes_of(explained: Explained) -> list[dict[str, Any]]:
+    """Rule by rule: the header lines that went and came, envelope changes, notes."""
+    rows: list[dict[str, Any]] = []
+    mail = explained.before
+    for name, after in explained.steps:
+        old, new = ([field.raw for field in m.message.fields] for m in (mail, after))
+        row = {
+            "rule": name,
+            "removed": [_line(raw) for raw in old if raw not in new],
+            "added": [_line(raw) for raw in new if raw not in old],
+            "envelope": _envelope_change(mail, after),
+            "body": "changed" if after.message.body is not mail.message.body else "",
+            "notes": [clean(note.text) for note in after.notes[len(mail.notes) :]],
+        }
+        rows.append(row)
+        mail = after
+    return rows
+
+
+def _line(raw: bytes) -> str:
+    return clean(" ".join(raw.decode("utf-8", "replace").split()))
+
+
+def _envelope_change(old: Mail, new: Mail) -> list[str]:
+    found: list[str] = []
+    before, after = ([str(r.address) for r in m.envelope.recipients] for m in (old, new))
+    if (a := old.envelope.reverse_path) != (b := new.envelope.reverse_path):
+        found.append(f"from <{a or ''}> to <{b or ''}>")
+    found += [f"without {address}" for address in before if address not in after]
+    found += [f"with {address}" for address in after if address not in before]
+    return found
+
+
+def as_text(explained: Explained) -> str:
+    """For a person."""
+    facts = explained.context.facts
+    lines = [f"profile: {explained.profile.name}", f"tracker: {facts.tracker or 'none that is known'}"]
+    lines += [f"project: {explained.context.project or '(none)'}", f"ticket: {facts.ticket or '(none)'}"]
+    people = {"reporter": facts.reporter, "owner": facts.owner, "updater": facts.updater}
+    lines += [f"{name}: {clean(person.shown)}" for name, person in people.items() if person]
+    lines += ["", "recipients:"]
+    rows = recipients_of(explained)
+    lines += [f"  {clean(row['address'])}: {row['outcome']}, {clean(row['why'])}" for row in rows]
+    lines += [] if rows else ["  nobody"]
+    lines += ["", "rules:"]
+    for row in changes_of(explained):
+        told = [f"    - {text}" for text in row["removed"]] + [f"    + {text}" for text in row["added"]]
+        told += [f"    envelope {text}" for text in row["envelope"]] + [f"    note: {text}" for text in row["notes"]]
+        told += ["    body re-encoded"] if row["body"] else []
+        lines += [f"  {row['rule']}{'' if told else ': nothing to do'}", *told]
+    return "\n".join(lines)
+
+
+def as_json(explained: Explained) -> str:
+    """For a program: profile, facts, recipients, rules, envelope, mail (Latin-1, one character an octet)."""
+    facts = explained.context.facts
+    reverse = explained.after.envelope.reverse_path
+    form = {
+        "profile": explained.profile.name,
+        "tracker": facts.tracker,
+        "project": explained.context.project,
+        "ticket": facts.ticket,
+        "people": {
+            name: person.shown
+            for name, person in (("reporter", facts.reporter), ("owner", facts.owner), ("updater", facts.updater))
+            if person
+        },
+        "from": None if reverse is None else str(reverse),
+        "recipients": recipients_of(explained),
+        "rules": changes_of(explained),
+        "mail": bytes(explained.after.message).decode("latin-1"),
+    }
+    return json.dumps(form, indent=1, ensure_ascii=False)
+
+
+def envelope_file(path: Path) -> tuple[str | None, list[str]]:
+    """Sender and recipients out of `{"mail_from": ..., "rcpt_tos": [...]}`, alone or under "envelope".
+
+    Raises RelayError.
+    """
+    try:
+        form = json.loads(path.read_text("utf-8"))
+        form = form.get("envelope", form)
+        sender = form.get("mail_from", form.get("from"))
+        recipients = form.get("rcpt_tos", form.get("to", []))
+        if not all(isinstance(r, str) for r in recipients):
+            raise TypeError("recipients are a list of strings")
+    except (OSError, ValueError, TypeError, AttributeError) as fault:
+        raise RelayError(f"{path}: no envelope: {fault}") from fault
+    return sender, list(recipients)
