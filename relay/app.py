@@ -1,14 +1,13 @@
 """App: build the parts, start, reload, drain, stop. Reads as the list of parts."""
 
 import asyncio
-import contextlib
 import random
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from relay import __version__, config, journal, outbox, spool
@@ -35,26 +34,49 @@ INLINE = 65536
 EX_OK, EX_UNAVAILABLE, EX_CONFIG = 0, 69, 78
 
 
-@dataclass(slots=True)
 class Relay:
-    """All parts, with the configuration of this moment."""
+    """All parts, wired, with the configuration of this moment; nothing is opened before `run`."""
 
-    configuration: Configuration
-    spool: spool.Spool
-    upstreams: Upstreams
-    listener: Listener
-    delivery: Delivery
-    setting: Setting
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.setting = setting_of(configuration)
+        self.spool = spool.create(configuration.spool, time.time)
+        self.events = Events(self.spool, time.time)
+        self.upstreams = Upstreams(configuration.timeouts, self.setting.hostname, time.time)
+        self.delivery = Delivery(
+            self.spool,
+            self._prepare,
+            self._attempt,
+            lambda: self.configuration.retry,
+            time.time,
+            random.random,
+            _id,
+            self.setting.hostname,
+        )
+        self.listener = Listener(self._listener_setting())
+
+    def _listener_setting(self) -> ListenerSetting:
+        setting = self.setting
+        return ListenerSetting(
+            self.configuration.listener,
+            self.spool,
+            _id,
+            time.time,
+            setting.hostname,
+            setting.gateway_id,
+            self.delivery.wake,
+        )
 
     async def run(self, stopping: asyncio.Event, ready: Callable[["Relay"], None]) -> None:
         """Serve until `stopping`; then no new mail, running attempts get GRACE, the rest stays queued."""
         await self.spool.open()
-        delivering: asyncio.Task[None] | None = None
         try:
             await self.listener.start()
             delivering = asyncio.create_task(self.delivery.run())
+            told = asyncio.create_task(stopping.wait())
             ready(self)
-            await asyncio.wait((delivering, asyncio.create_task(stopping.wait())), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((delivering, told), return_when=asyncio.FIRST_COMPLETED)
+            told.cancel()
             await asyncio.gather(self.listener.stop(GRACE), self.delivery.drain(GRACE))
             await delivering
         finally:
@@ -62,43 +84,52 @@ class Relay:
             await self.upstreams.close()
             await self.spool.close()
 
+    def reload(self) -> list[str]:
+        """Take the file as it stands now, for new sessions and every further attempt; its faults keep the old one."""
+        loaded = config.read(self.configuration.path)
+        if loaded.faults:
+            return loaded.fault_lines()
+        new, old = loaded.configuration, self.configuration
+        for text in _needs_restart(old, new):
+            journal.warning("", text)
+        try:
+            journal.setup(new.log)
+        except OSError as fault:
+            return [f"{new.path}: [log] file: {fault.filename}: {fault.strerror}"]
+        self.configuration = replace(new, spool=old.spool)
+        self.setting = setting_of(self.configuration)
+        self.upstreams.timeouts = new.timeouts
+        self.listener.setting = self._listener_setting()
+        self.delivery.wake()
+        return []
 
-def build(configuration: Configuration) -> Relay:
-    """The parts, wired; nothing is opened yet."""
-    setting = setting_of(configuration)
-    hostname, gateway_id = setting.hostname, setting.gateway_id
-    store = spool.create(configuration.spool, time.time)
-    events = Events(store, time.time)
-    upstreams = Upstreams(configuration.timeouts, hostname, time.time)
+    async def _prepare(self, entry: Entry, body: Body) -> Prepared:
+        """Rewrite and route; pure, so a large mail goes through a thread and the event loop does not wait for it."""
+        setting = self.setting
 
-    async def prepare_entry(entry: Entry, body: Body) -> Prepared:
-        return await _prepare(entry, body, setting, events)
+        def run(first_of_event: bool) -> Prepared:
+            return prepare(entry, body, setting, first_of_event=first_of_event)
 
-    async def attempt(route: Route, mail: Mail) -> Attempt:
+        if entry.size > INLINE:
+            key = await asyncio.to_thread(event_key, entry, body, setting)
+            return await asyncio.to_thread(run, not key or await self.events.is_first(key, entry.id))
+        key = event_key(entry, body, setting)
+        return run(not key or await self.events.is_first(key, entry.id))
+
+    async def _attempt(self, route: Route, mail: Mail) -> Attempt:
         if route.upstream.is_outbox:
             return await outbox.deliver(route, mail, time.time)
-        return await upstreams.attempt(route, mail)
-
-    delivery = Delivery(
-        store, prepare_entry, attempt, lambda: configuration.retry, time.time, random.random, _id, hostname
-    )
-    listener = Listener(
-        ListenerSetting(configuration.listener, store, _id, time.time, hostname, gateway_id, delivery.wake)
-    )
-    return Relay(configuration, store, upstreams, listener, delivery, setting)
+        return await self.upstreams.attempt(route, mail)
 
 
-async def _prepare(entry: Entry, body: Body, setting: Setting, events: Events) -> Prepared:
-    """Rewrite and route; pure, so a large mail goes through a thread and the event loop does not wait for it."""
-
-    def run(first_of_event: bool) -> Prepared:
-        return prepare(entry, body, setting, first_of_event=first_of_event)
-
-    if entry.size > INLINE:
-        key = await asyncio.to_thread(event_key, entry, body, setting)
-        return await asyncio.to_thread(run, not key or await events.is_first(key, entry.id))
-    key = event_key(entry, body, setting)
-    return run(not key or await events.is_first(key, entry.id))
+def _needs_restart(old: Configuration, new: Configuration) -> list[str]:
+    """What a reload can not change."""
+    texts: list[str] = []
+    if old.listener.listen != new.listener.listen:
+        texts.append("[listener] listen has changed: that needs a restart; the old addresses stay")
+    if old.spool != new.spool:
+        texts.append("[spool] has changed: that needs a restart; the old spool stays")
+    return texts
 
 
 def setting_of(configuration: Configuration) -> Setting:
@@ -129,13 +160,14 @@ def run(path: Path) -> int:
         return EX_CONFIG
     try:
         journal.setup(loaded.configuration.log)
+    except OSError as fault:
+        print(f"tracker-relay: [log] file: {fault.filename}: {fault.strerror}", file=sys.stderr)
+        return EX_CONFIG
+    try:
         return _runner()(_serve(loaded.configuration))
     except RelayError as fault:
         print(f"tracker-relay: {fault}", file=sys.stderr)
         return EX_UNAVAILABLE
-    except OSError as fault:
-        print(f"tracker-relay: [log] file: {fault.filename}: {fault.strerror}", file=sys.stderr)
-        return EX_CONFIG
 
 
 def _runner() -> Callable[..., int]:
@@ -152,11 +184,21 @@ async def _serve(configuration: Configuration) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    with contextlib.suppress(NotImplementedError):
-        loop.add_signal_handler(signal.SIGHUP, lambda: journal.info("", "reload is not supported yet: restart"))
-    await build(configuration).run(stopping, _announce)
+    relay = Relay(configuration)
+    loop.add_signal_handler(signal.SIGHUP, _reload, relay)
+    await relay.run(stopping, _announce)
     journal.info("", "stopped")
     return EX_OK
+
+
+def _reload(relay: Relay) -> None:
+    """SIGHUP: the new configuration, or its faults in the log and the old one."""
+    faults = relay.reload()
+    for line in faults:
+        journal.warning("", f"reload: {line}")
+    journal.info("", "the old configuration stays" if faults else "configuration reloaded")
+    if not faults:
+        _announce(relay)
 
 
 def _announce(relay: Relay) -> None:

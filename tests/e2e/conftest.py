@@ -391,6 +391,9 @@ class Daemon:
     def wait_log(self, pattern, seconds=30):
         return until(lambda: re.search(pattern, self.log()), f"{pattern!r} in the log:\n{self.log()}", seconds)
 
+    def wait_sent(self, number, seconds=30):
+        until(lambda: self.log().count("status=sent") >= number, f"{number} times sent:\n{self.log()[-3000:]}", seconds)
+
     def send(self, octets, rcpt=("eve@example.org",), mail_from="trac@tracker.example.com"):
         with smtplib.SMTP("127.0.0.1", self.port, timeout=30) as client:
             client.sendmail(mail_from, list(rcpt), octets)
