@@ -9,9 +9,11 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from relay import __version__, config, journal, outbox, spool
 from relay.connection import Setting as ListenerSetting
+from relay.control import Control, socket_path
 from relay.delivery import Delivery
 from relay.entry import Attempt, Entry, new_id
 from relay.errors import RelayError
@@ -22,6 +24,7 @@ from relay.mail import Mail
 from relay.message import Body
 from relay.prepare import Prepared, Setting, event_key, prepare
 from relay.profiles import DEFAULT, Profile
+from relay.queue import Queue
 from relay.routing import Route, upstream_from
 from relay.upstream import Upstreams
 
@@ -54,6 +57,8 @@ class Relay:
             self.setting.hostname,
         )
         self.listener = Listener(self._listener_setting())
+        self.queue = Queue(self.spool, time.time, self.delivery.wake)
+        self.control = Control(socket_path(configuration), self._answer)
 
     def _listener_setting(self) -> ListenerSetting:
         setting = self.setting
@@ -72,6 +77,7 @@ class Relay:
         await self.spool.open()
         try:
             await self.listener.start()
+            await self.control.start()
             delivering = asyncio.create_task(self.delivery.run())
             told = asyncio.create_task(stopping.wait())
             ready(self)
@@ -81,6 +87,7 @@ class Relay:
             await delivering
         finally:
             await self.listener.stop(0)
+            await self.control.stop()
             await self.upstreams.close()
             await self.spool.close()
 
@@ -102,6 +109,12 @@ class Relay:
         self.listener.setting = self._listener_setting()
         self.delivery.wake()
         return []
+
+    async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What the control socket is asked."""
+        if request.get("do") == "reload":
+            return {"faults": self.reload()}
+        return await self.queue.answer(request)
 
     async def _prepare(self, entry: Entry, body: Body) -> Prepared:
         """Rewrite and route; pure, so a large mail goes through a thread and the event loop does not wait for it."""

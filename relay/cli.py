@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from relay import __version__, config
+from relay import __version__, commands, config
 from relay.errors import RelayError
+from relay.loaded import Configuration
 
 EX_OK, EX_USAGE, EX_DATAERR, EX_NOINPUT, EX_SOFTWARE, EX_CONFIG = 0, 64, 65, 66, 70, 78
 DEFAULT_PATH = "/etc/tracker-relay/config.ini"
@@ -26,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     try:
         arguments = _parser().parse_args(argv)
+        if getattr(arguments, "in_spool", False):
+            return _in_spool(arguments)
         command: Callable[[argparse.Namespace], int] = arguments.function
         return command(arguments)
     except KeyboardInterrupt:
@@ -42,20 +45,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser("tracker-relay", description="A local SMTP gateway for issue trackers.")
     parser.add_argument("--config", metavar="FILE", help=f"default: $TRACKER_RELAY_CONFIG, else {DEFAULT_PATH}")
     parser.add_argument("--version", action="version", version=f"tracker-relay {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
-    run = commands.add_parser("run", help="the daemon, in the foreground")
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    run = subparsers.add_parser("run", help="the daemon, in the foreground")
     run.set_defaults(function=_run)
-    check = commands.add_parser("check", help="all faults of the configuration at once")
+    check = subparsers.add_parser("check", help="all faults of the configuration at once")
     check.add_argument("--json", action="store_true", help="faults and warnings as one JSON object")
     check.set_defaults(function=_check)
-    explain = commands.add_parser("explain", help="the mail as it would leave, rule by rule; sends nothing")
+    explain = subparsers.add_parser("explain", help="the mail as it would leave, rule by rule; sends nothing")
     explain.add_argument("file", metavar="FILE.eml", type=Path)
     explain.add_argument("--envelope", metavar="FILE.json", type=Path, help="mail_from and rcpt_tos")
     explain.add_argument("--from", dest="sender", metavar="ADDRESS", help="reverse-path; default: From's address")
     explain.add_argument("--to", nargs="+", default=[], metavar="ADDRESS", help="default: whom To, Cc and Bcc name")
     explain.add_argument("--json", action="store_true", help="one JSON object")
     explain.set_defaults(function=_explain)
-    reference = commands.add_parser("reference", help="every section and option with default and meaning")
+    commands.declare(subparsers)
+    reference = subparsers.add_parser("reference", help="every section and option with default and meaning")
     reference.set_defaults(function=_reference)
     return parser
 
@@ -91,13 +95,25 @@ def _check(arguments: argparse.Namespace) -> int:
     return EX_CONFIG if loaded.faults else EX_OK
 
 
+def _configured(arguments: argparse.Namespace) -> Configuration | None:
+    """The configuration; None, with its faults on stderr, when it is not usable."""
+    loaded = config.read(config_path(arguments))
+    for line in loaded.fault_lines():
+        print(line, file=sys.stderr)
+    return None if loaded.faults else loaded.configuration
+
+
+def _in_spool(arguments: argparse.Namespace) -> int:
+    """The commands about mail in the spool."""
+    configuration = _configured(arguments)
+    return EX_CONFIG if configuration is None else commands.run(arguments, configuration)
+
+
 def _explain(arguments: argparse.Namespace) -> int:
     from relay import app, explain  # noqa: PLC0415 - the other commands need none of it
 
-    loaded = config.read(config_path(arguments))
-    if loaded.faults:
-        for line in loaded.fault_lines():
-            print(line, file=sys.stderr)
+    configuration = _configured(arguments)
+    if configuration is None:
         return EX_CONFIG
     try:
         octets = arguments.file.read_bytes()
@@ -108,7 +124,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         sender, recipients = arguments.sender, arguments.to
         if arguments.envelope:
             sender, recipients = explain.envelope_file(arguments.envelope)
-        explained = explain.explain(octets, sender, recipients, app.setting_of(loaded.configuration), time.time())
+        explained = explain.explain(octets, sender, recipients, app.setting_of(configuration), time.time())
     except RelayError as fault:
         print(f"tracker-relay: {fault}", file=sys.stderr)
         return EX_DATAERR

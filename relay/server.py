@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from relay import admission, journal, message
+from relay import admission, encoded_word, journal, message
 from relay.address import Address, AddressError, parse_path
 from relay.connection import Connection, Gone, Setting
 from relay.dataphase import DataPhase
@@ -223,7 +223,7 @@ class Session(Connection):
             client=self.client,
             refused_paths=tuple(transaction.refused),
             message_id=mail.text("message-id")[:250],
-            summary=mail.text("subject")[:200],
+            summary=encoded_word.decode(mail.text("subject")[:1000])[:200],
             events=(Event(now, "accepted", f"from {self.client.address} by {self.client.listener}"),),
         )
         await asyncio.shield(setting.spool.put(entry, draft))

@@ -116,6 +116,11 @@ class MemorySpool:
         value, until = self._facts.get(key, ("", 0.0))
         return value if until > self._clock() else None
 
+    async def peek(self, name: str) -> tuple[Entry, Body] | None:
+        """A queued or held entry and its octets."""
+        row = self._rows.get(name)
+        return (row.entry, row.body) if row else None
+
     async def browse(self, wanted: Wanted) -> AsyncIterator[Entry]:
         """Entries, newest first."""
         states = wanted.states or (State.QUEUED, State.HELD)

@@ -118,6 +118,9 @@ class Spool(Protocol):
     async def recall(self, key: str) -> str | None:
         """A remembered fact that has not run out."""
 
+    async def peek(self, name: str) -> tuple[Entry, Body] | None:
+        """A queued or held entry and its octets, without a claim; None when it is not there."""
+
     def browse(self, wanted: Wanted) -> AsyncIterator[Entry]:
         """Entries for listing, newest first, history included when `states` asks for DONE."""
 

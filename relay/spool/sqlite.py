@@ -341,6 +341,14 @@ class SqliteSpool:
         rows = await self._read(query, (key, self._clock()))
         return rows[0][0] if rows else None
 
+    async def peek(self, name: str) -> tuple[Entry, Body] | None:
+        """A queued or held entry and its octets; None when it is not there, or can not be read."""
+        query = "SELECT e.size, e.file, e.entry, b.data FROM entries e LEFT JOIN bodies b USING (seq) WHERE e.id = ?"
+        for size, file, form, data in await self._read(query, (name,)):
+            with contextlib.suppress(ValueError):
+                return decode(form), self._body(size, file, data)
+        return None
+
     async def browse(self, wanted: Wanted) -> AsyncIterator[Entry]:
         """Entries, newest first; history too when `states` asks for DONE."""
         states = wanted.states or (State.QUEUED, State.HELD)

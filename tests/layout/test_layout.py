@@ -17,8 +17,8 @@ FLOORS = [
         "admission", "dataphase", "prepare", "dsn", "retry", "tls", "auth", "transaction", "pool",
     },
     {"server", "connection", "listening", "upstream", "link", "outbox", "spool", "journal"},
-    {"delivery", "reports", "events"},
-    {"config", "loaded", "inifile", "sections", "secretfile", "checks", "app", "cli", "explain", "__main__"},
+    {"delivery", "reports", "events", "queue"},
+    {"config", "loaded", "inifile", "sections", "secretfile", "checks", "app", "cli", "commands", "control", "explain", "__main__"},
 ]  # fmt: skip
 BANNED_BELOW_2 = {"asyncio", "socket", "ssl", "os", "time", "random", "threading", "logging"}
 EDGES = [{"server", "connection", "listening"}, {"upstream", "link"}, {"outbox"}, {"spool"}]
