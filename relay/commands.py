@@ -15,7 +15,7 @@ from typing import Any
 from relay import control, spool
 from relay.control import NoDaemon
 from relay.errors import RelayError
-from relay.journal import clean
+from relay.journal import escaped
 from relay.loaded import Configuration
 from relay.queue import CHANGES, Queue
 
@@ -91,9 +91,9 @@ def _list(arguments: argparse.Namespace, configuration: Configuration) -> int:
         print(json.dumps(entries, indent=1, ensure_ascii=False))
         return EX_OK
     for row in entries:
-        to = clean(row["to"][0]) + (f" +{len(row['to']) - 1}" if len(row["to"]) > 1 else "") if row["to"] else "-"
+        to = escaped(row["to"][0]) + (f" +{len(row['to']) - 1}" if len(row["to"]) > 1 else "") if row["to"] else "-"
         told = f"{row['id']}  {row['state']:<6}  {_age(row['received_at'])}  {row['size']:>9}  {to}"
-        print(told + (f"  ({clean(row['reason'])})" if row["reason"] else ""))
+        print(told + (f"  ({escaped(row['reason'])})" if row["reason"] else ""))
     print(f"{len(entries)} in all" if entries else "the queue is empty")
     return EX_OK
 
@@ -108,17 +108,18 @@ def _trace(arguments: argparse.Namespace, configuration: Configuration) -> int:
 
 
 def _life(row: dict[str, Any]) -> Sequence[str]:
-    lines = [f"{row['id']}: {row['state']}" + (f", {clean(row['reason'])}" if row["reason"] else "")]
-    lines += [f"  from <{clean(row['from'])}> to {', '.join(map(clean, row['to'])) or 'nobody'}"]
-    lines += [f"  subject: {clean(row['summary'])}", f"  message-id: {clean(row['message_id'])}"]
-    told = [(e["at"], f"{e['kind']}: {clean(e['text'])}") for e in row["events"]]
+    lines = [f"{row['id']}: {row['state']}" + (f", {escaped(row['reason'])}" if row["reason"] else "")]
+    lines += [f"  from <{escaped(row['from'])}> to {', '.join(map(escaped, row['to'])) or 'nobody'}"]
+    lines += [f"  subject: {escaped(row['summary'])}", f"  message-id: {escaped(row['message_id'])}"]
+    told = [(e["at"], f"{e['kind']}: {escaped(e['text'])}") for e in row["events"]]
     for attempt in row["attempts"]:
         over = f" over {attempt['tls']}" if attempt["tls"] else ""
         for outcome in attempt["outcomes"]:
-            text = f"{outcome['disposition']} {clean(outcome['address'])} by {clean(outcome['host']) or 'nobody'}{over}"
-            told.append((attempt["at"], f"{text}: {clean(outcome['reply'])}"))
+            by = escaped(outcome["host"]) or "nobody"
+            text = f"{outcome['disposition']} {escaped(outcome['address'])} by {by}{over}"
+            told.append((attempt["at"], f"{text}: {escaped(outcome['reply'])}"))
     told += [
-        (row["received_at"], f"{o['disposition']} {clean(o['address'])}: {clean(o['reply'])}")
+        (row["received_at"], f"{o['disposition']} {escaped(o['address'])}: {escaped(o['reply'])}")
         for o in row["answered"]
         if o["rule"]
     ]

@@ -10,7 +10,7 @@ from relay import mailboxes, prepare, rewrite
 from relay.address import Address, AddressError, parse_path
 from relay.entry import Client, Entry
 from relay.errors import RelayError
-from relay.journal import clean
+from relay.journal import escaped
 from relay.mail import Envelope, Mail, Recipient
 from relay.message import BytesBody, Message, parse
 from relay.prepare import Setting
@@ -121,7 +121,7 @@ def changes_of(explained: Explained) -> list[dict[str, Any]]:
             "added": [_line(raw) for raw in new if raw not in old],
             "envelope": _envelope_change(mail, after),
             "body": "changed" if after.message.body is not mail.message.body else "",
-            "notes": [clean(note.text) for note in after.notes[len(mail.notes) :]],
+            "notes": [escaped(note.text) for note in after.notes[len(mail.notes) :]],
         }
         rows.append(row)
         mail = after
@@ -129,7 +129,7 @@ def changes_of(explained: Explained) -> list[dict[str, Any]]:
 
 
 def _line(raw: bytes) -> str:
-    return clean(" ".join(raw.decode("utf-8", "replace").split()))
+    return escaped(" ".join(raw.decode("utf-8", "replace").split()))
 
 
 def _envelope_change(old: Mail, new: Mail) -> list[str]:
@@ -148,10 +148,10 @@ def as_text(explained: Explained) -> str:
     lines = [f"profile: {explained.profile.name}", f"tracker: {facts.tracker or 'none that is known'}"]
     lines += [f"project: {explained.context.project or '(none)'}", f"ticket: {facts.ticket or '(none)'}"]
     people = {"reporter": facts.reporter, "owner": facts.owner, "updater": facts.updater}
-    lines += [f"{name}: {clean(person.shown)}" for name, person in people.items() if person]
+    lines += [f"{name}: {escaped(person.shown)}" for name, person in people.items() if person]
     lines += ["", "recipients:"]
     rows = recipients_of(explained)
-    lines += [f"  {clean(row['address'])}: {row['outcome']}, {clean(row['why'])}" for row in rows]
+    lines += [f"  {escaped(row['address'])}: {row['outcome']}, {escaped(row['why'])}" for row in rows]
     lines += [] if rows else ["  nobody"]
     lines += ["", "rules:"]
     for row in changes_of(explained):

@@ -72,7 +72,7 @@ def clean(text: str) -> str:
     if _Privacy.hide is not None:
         # Cut first: the search is quadratic in a long run without an @. Twice the length, so that no address is halved.
         text = _ADDRESS.sub(lambda found: _person(found[0]), text[: 2 * LONGEST])
-    return _escaped(text)
+    return escaped(text)
 
 
 def accepted(entry: Entry) -> None:
@@ -86,12 +86,12 @@ def accepted(entry: Entry) -> None:
         "from=<%(from)s>, size=%(size)d, nrcpt=%(nrcpt)d, client=%(client)s, helo=<%(helo)s>,"
         " message-id=%(message_id)s",
         {
-            "from": "" if sender is None else _escaped(_person(str(sender))),
+            "from": "" if sender is None else escaped(_person(str(sender))),
             "size": entry.size,
             "nrcpt": len(entry.envelope.recipients),
             "client": clean(entry.client.address),
             "helo": clean(entry.client.helo),
-            "message_id": _escaped(entry.message_id),
+            "message_id": escaped(entry.message_id),
         },
     )
 
@@ -120,7 +120,7 @@ def delivery(entry: Entry, outcome: Outcome, attempt: Attempt) -> None:
         "to=<%(to)s>, relay=%(relay)s, delay=%(delay).2f, delays=%(delays)s, dsn=%(dsn)s,"
         " status=%(status)s (%(reply)s)",
         {
-            "to": _escaped(_person(outcome.address)),
+            "to": escaped(_person(outcome.address)),
             "relay": clean(outcome.host) or "none",
             "delay": sum(attempt.delays),
             "delays": "/".join(f"{delay:.2g}" for delay in attempt.delays),
@@ -134,7 +134,7 @@ def delivery(entry: Entry, outcome: Outcome, attempt: Attempt) -> None:
 def reported(entry: Entry, report: Entry) -> None:
     """A report of ours on `entry` was put into the spool."""
     COUNTERS["reports"] += 1
-    to = ", ".join(_escaped(_person(str(recipient.address))) for recipient in report.envelope.recipients)
+    to = ", ".join(escaped(_person(str(recipient.address))) for recipient in report.envelope.recipients)
     _tell(
         logging.INFO, "reported", entry.id, "sender notified: %(report)s to=<%(to)s>", {"report": report.id, "to": to}
     )
@@ -167,7 +167,8 @@ def _tell(level: int, event: str, entry_id: str, form: str, fields: Mapping[str,
         log.log(level, "%s: %s", entry_id, form % fields, extra={"told": {"event": event, "id": entry_id, **fields}})
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """`text` fit for one line: unprintable characters escaped, cut at LONGEST."""
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:LONGEST])
     return shown if len(text) <= LONGEST else shown + "..."
 

@@ -122,7 +122,7 @@ class Session(Connection):
             return self.refuse(over, "RCPT")
         accepted = _recipient(argument[3:], transaction)
         if isinstance(accepted, Reply):
-            transaction.refused.append(journal.clean(argument[3:].decode("utf-8", "replace").strip()))
+            transaction.refused.append(journal.escaped(argument[3:].decode("utf-8", "replace").strip()))
             return self.refuse(accepted, "RCPT")
         transaction.recipients.setdefault(accepted.key, Recipient.accepted(accepted))
         return self.answer(Reply(250, "2.1.5", "recipient ok"))
