@@ -410,6 +410,7 @@ def test_a_reload_takes_the_new_rules_and_keeps_the_old_ones_when_they_are_wrong
     base = "[notification]\nsmtp_enabled = true\nsmtp_from = {}@example.com\n"
     daemon.configure(base.format("first")).start()
     daemon.send(b"Subject: 1\r\n\r\nx\r\n")
+    daemon.wait_sent(1)
     stop = threading.Event()
     sent = []
 
