@@ -96,6 +96,15 @@ class Stage:
     def setting(self):
         return Setting(self.options, self.spool, self.new_id, lambda: 1e9, "gw.example.com", "gw.example.com")
 
+    async def kept(self):
+        """The octets of every mail in the spool."""
+        return [octets for _, octets in await self.spool.mails()]
+
+    async def entry(self):
+        """The one entry in the spool."""
+        [(entry, _)] = await self.spool.mails()
+        return entry
+
     @contextlib.asynccontextmanager
     async def listening(self):
         self.listener = Listener(self.setting())

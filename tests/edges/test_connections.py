@@ -1,0 +1,206 @@
+"""Clients that vanish, wait, flood or do not read; sockets, and stopping. Rows of the table of library faults carry their number."""
+
+import asyncio
+import socket
+from dataclasses import replace
+
+import pytest
+
+from relay.admission import Listen
+from relay.errors import ConfigError
+from relay.listening import Listener
+
+MAIL = b"Subject: hi\r\n\r\nhello\r\n"
+
+
+def test_D7_A2_a_half_closed_client_loses_nothing(stage, run):
+    """`printf ... | nc -N`: all commands at once, then the end of the stream."""
+
+    async def story():
+        stage.spool.gate = asyncio.Event()
+        async with stage.listening(), stage.client(hello="") as talk:
+            await talk.send(b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.c>\r\nDATA\r\n" + MAIL + b".\r\nQUIT\r\n")
+            talk.writer.write_eof()
+            await asyncio.sleep(0.1)
+            stage.spool.gate.set()
+            assert b"queued as id000001" in await talk.closed()
+        assert await stage.kept() == [MAIL]
+
+    run(story)
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_D7_A2_a_client_that_vanishes_behind_the_dot_has_sent_its_mail(stage, run, reset):
+    async def story():
+        stage.spool.gate = asyncio.Event()
+        async with stage.listening():
+            async with stage.client() as talk:
+                await talk.say("MAIL FROM:<>", "RCPT TO:<a@b.c>", "DATA")
+                await talk.send(MAIL + b".\r\n")
+                while not stage.spool.begun:
+                    await asyncio.sleep(0.01)
+                if reset:
+                    talk.writer.transport.abort()
+            await asyncio.sleep(0.1)
+            stage.spool.gate.set()
+            await asyncio.sleep(0.1)
+            assert await stage.kept() == [MAIL]
+            assert not stage.listener.sessions
+
+    run(story)
+
+
+def test_a_client_that_vanishes_before_the_dot_has_sent_nothing(stage, run):
+    async def story():
+        async with stage.listening():
+            async with stage.client() as talk:
+                await talk.say("MAIL FROM:<>", "RCPT TO:<a@b.c>", "DATA")
+                await talk.send(MAIL)
+            await asyncio.sleep(0.1)
+        assert stage.spool.begun == 0
+
+    run(story)
+
+
+def test_D8_A7_the_timer_runs_from_the_last_octet(stage, run):
+    async def story():
+        stage.options = replace(stage.options, idle_timeout=0.3)
+        async with stage.listening(), stage.client() as talk:
+            await talk.say("MAIL FROM:<>", "RCPT TO:<a@b.c>", "DATA")
+            for _ in range(8):
+                await talk.send(b"x\r\n")
+                await asyncio.sleep(0.1)
+            await talk.send(b".\r\n")
+            assert (await talk.reply()).startswith("250")
+            assert (await talk.closed()).startswith(b"421 4.4.2")
+
+    run(story)
+
+
+def test_D9_a_client_that_does_not_read_is_cut_off(stage, run, monkeypatch):
+    monkeypatch.setattr("relay.connection._GRACE", 0.2)
+
+    async def story():
+        stage.options = replace(stage.options, idle_timeout=0.5)
+        async with stage.listening():
+            sock = socket.create_connection((stage.listener.addresses[0].host, stage.listener.addresses[0].port))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.setblocking(False)
+            loop = asyncio.get_running_loop()
+            try:
+                async with asyncio.timeout(1):
+                    while True:
+                        await loop.sock_sendall(sock, b"EHLO x\r\n" * 1000)
+            except (TimeoutError, ConnectionError):
+                pass
+            for _ in range(100):
+                if not stage.listener.sessions:
+                    break
+                await asyncio.sleep(0.05)
+            assert not stage.listener.sessions
+            sock.close()
+
+    run(story)
+
+
+def test_D10_too_many_connections(stage, run):
+    async def story():
+        stage.options = replace(stage.options, max_connections=2)
+        async with stage.listening(), stage.client(), stage.client():
+            async with stage.client(hello=None) as third:
+                assert (await third.closed()).startswith(b"421 4.3.2")
+        assert not stage.listener.sessions
+
+    run(story)
+
+
+def test_D11_too_many_errors_end_the_session(stage, run):
+    async def story():
+        async with stage.listening(), stage.client() as talk:
+            await talk.send(b"\r\n" * 30)
+            answers = await talk.closed()
+            assert answers.count(b"500 5.5.2") == 19
+            assert answers.endswith(b"421 4.7.0 too many errors\r\n")
+
+    run(story)
+
+
+def test_several_addresses_ipv6_and_a_unix_socket(stage, run, tmp_path):
+    async def story():
+        path = str(tmp_path / "submission.sock")
+        stage.options = replace(stage.options, listen=(Listen("127.0.0.1", 0), Listen("::1", 0), Listen(path=path)))
+        async with stage.listening() as listener:
+            for at in listener.addresses:
+                async with stage.client(at=at) as talk:
+                    assert (await talk.mail(MAIL + b".\r\n")).startswith("250")
+        clients = [entry.client.address for entry, _ in await stage.spool.mails()]
+        assert clients == ["127.0.0.1", "::1", "unix"]
+        assert not (tmp_path / "submission.sock").exists()
+
+    run(story)
+
+
+def test_a_stale_socket_is_replaced_and_a_living_one_is_not(stage, run, tmp_path):
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(path)
+
+    async def story():
+        stage.options = replace(stage.options, listen=(Listen(path=path),))
+        async with stage.listening():
+            with pytest.raises(ConfigError, match=r"listen: unix:.*in use"):
+                await Listener(stage.setting()).start()
+            async with stage.client() as talk:
+                assert talk.greeting.startswith("220")
+
+    run(story)
+
+
+def test_an_address_in_use_is_named(stage, run):
+    async def story():
+        async with stage.listening() as listener:
+            stage.options = replace(stage.options, listen=tuple(listener.addresses))
+            with pytest.raises(ConfigError, match=r"\[listener\] listen: 127\.0\.0\.1:\d+: Address already in use"):
+                await Listener(stage.setting()).start()
+
+    run(story)
+
+
+def test_a_host_outside_allow_is_sent_away(stage, run):
+    async def story():
+        stage.options = replace(stage.options, allow=())
+        async with stage.listening(), stage.client(hello=None) as talk:
+            assert (await talk.closed()).startswith(b"554 5.7.1")
+
+    run(story)
+
+
+def test_A8_stopping_sends_idle_clients_away_and_waits_for_a_mail(stage, run):
+    async def story():
+        stage.spool.gate = asyncio.Event()
+        async with stage.listening() as listener, stage.client() as idle, stage.client() as busy:
+            mail = asyncio.create_task(busy.mail(MAIL + b".\r\n"))
+            while not stage.spool.begun:
+                await asyncio.sleep(0.01)
+            stopping = asyncio.create_task(listener.stop(5))
+            assert (await idle.closed()).startswith(b"421 4.3.2")
+            assert not stopping.done()
+            stage.spool.gate.set()
+            assert (await mail).startswith("250")
+            async with asyncio.timeout(2):
+                await stopping
+            with pytest.raises(OSError):
+                await asyncio.open_connection(listener.addresses[0].host, listener.addresses[0].port)
+
+    run(story)
+
+
+def test_A8_stopping_does_not_hang_on_a_client_in_the_middle_of_data(stage, run):
+    async def story():
+        async with stage.listening() as listener, stage.client() as talk:
+            await talk.say("MAIL FROM:<>", "RCPT TO:<a@b.c>", "DATA")
+            async with asyncio.timeout(3):
+                await listener.stop(0.2)
+        assert await stage.kept() == []
+
+    run(story)
