@@ -122,10 +122,12 @@ class MemorySpool:
         return (row.entry, row.body) if row else None
 
     async def browse(self, wanted: Wanted) -> AsyncIterator[Entry]:
-        """Entries, newest first."""
+        """Entries in the order of their ids."""
         states = wanted.states or (State.QUEUED, State.HELD)
         entries = [row.entry for row in self._rows.values()] + list(self._history.values())
-        entries.sort(key=lambda e: (e.received_at, e.id), reverse=True)
+        entries.sort(key=lambda e: e.id, reverse=not wanted.oldest_first)
+        if wanted.beyond:
+            entries = [e for e in entries if e.id != wanted.beyond and (e.id > wanted.beyond) is wanted.oldest_first]
         for entry in [e for e in entries if e.state in states and matches(e, wanted)][: wanted.limit]:
             yield replace(entry)
 

@@ -66,6 +66,9 @@ class Wanted:
     states: tuple[State, ...] = ()
     text: str = ""
     """For `browse`: part of an id, Message-ID, address or summary."""
+    beyond: str = ""
+    """For `browse`: what stands behind the entry of this id in the listing's order: the next page."""
+    oldest_first: bool = False
 
 
 def matches(entry: Entry, wanted: Wanted) -> bool:
@@ -122,7 +125,9 @@ class Spool(Protocol):
         """A queued or held entry and its octets, without a claim; None when it is not there."""
 
     def browse(self, wanted: Wanted) -> AsyncIterator[Entry]:
-        """Entries for listing, newest first, history included when `states` asks for DONE."""
+        """Entries for listing in the order of their ids (which sort by age), newest first unless `wanted` says
+        otherwise; history included when `states` asks for DONE.
+        """
 
     async def counts(self) -> dict[State, int]:
         """How many entries stand in each state."""

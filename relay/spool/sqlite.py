@@ -22,7 +22,8 @@ from relay.errors import LeaseLost, SpoolError
 from relay.message import Body, BytesBody
 from relay.spool import folder
 from relay.spool.draft import FileBody, FileDraft
-from relay.spool.protocol import Claim, Clock, Draft, SpoolOptions, Wanted, matches
+from relay.spool.listing import Listing
+from relay.spool.protocol import Claim, Clock, Draft, SpoolOptions, Wanted
 from relay.spool.writer import Writer, sqlite_fault
 
 FORMAT = 1
@@ -56,6 +57,7 @@ class SqliteSpool:
         """By id: the token of its last claim, and until when it holds. Touched by the writer's thread only."""
         self._writer: Writer | None = None
         self._reader: sqlite3.Connection | None = None
+        self._listing: Listing | None = None
         self._reading = asyncio.Lock()
         self._news = asyncio.Event()
 
@@ -75,6 +77,7 @@ class SqliteSpool:
             self._writer = writer
             await self._do(self._recover)
             self._reader = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, check_same_thread=False)
+            self._listing = Listing(self._database)
         except sqlite3.Error as fault:
             await self.close()
             raise sqlite_fault(fault) from fault
@@ -118,6 +121,9 @@ class SqliteSpool:
         if self._writer:
             await self._writer.stop()
             self._writer = None
+        if self._listing:
+            await self._listing.close()
+            self._listing = None
         if self._reader:
             self._reader.close()
             self._reader = None
@@ -349,34 +355,18 @@ class SqliteSpool:
                 return decode(form), self._body(size, file, data)
         return None
 
-    async def browse(self, wanted: Wanted) -> AsyncIterator[Entry]:
-        """Entries, newest first; history too when `states` asks for DONE."""
-        states = wanted.states or (State.QUEUED, State.HELD)
-        tables = [
-            t for t, asked in (("entries", set(states) - {State.DONE}), ("history", State.DONE in states)) if asked
-        ]
-        found: list[Entry] = []
-        for table in tables:
-            last = 1 << 62
-            while len(found) < wanted.limit * len(tables):
-                query = f"SELECT seq, entry FROM {table} WHERE seq < ? ORDER BY seq DESC LIMIT 500"  # noqa: S608
-                rows = await self._read(query, (last,))
-                if not rows:
-                    break
-                last = rows[-1][0]
-                entries = [entry for _, form in rows if (entry := _readable(form))]
-                found += [e for e in entries if e.state in states and matches(e, wanted)]
-        found.sort(key=lambda e: (e.received_at, e.id), reverse=True)
-        for entry in found[: wanted.limit]:
-            yield entry
+    def browse(self, wanted: Wanted) -> AsyncIterator[Entry]:
+        """Entries in the order of their ids; history too when `states` asks for DONE."""
+        return self._open_listing().browse(wanted)
 
     async def counts(self) -> dict[State, int]:
         """How many entries stand in each state."""
-        counts = {
-            State(state): n for state, n in await self._read("SELECT state, count(*) FROM entries GROUP BY 1", ())
-        }
-        [(done,)] = await self._read("SELECT count(*) FROM history", ())
-        return {state: counts.get(state, 0) for state in State} | {State.DONE: done}
+        return await self._open_listing().counts()
+
+    def _open_listing(self) -> Listing:
+        if self._listing is None:
+            raise SpoolError("spool: it is not open")
+        return self._listing
 
     async def _read(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         reader = self._reader
@@ -387,10 +377,3 @@ class SqliteSpool:
                 return await asyncio.to_thread(lambda: reader.execute(query, values).fetchall())
             except sqlite3.Error as fault:
                 raise sqlite_fault(fault) from fault
-
-
-def _readable(form: bytes) -> Entry | None:
-    try:
-        return decode(form)
-    except ValueError:
-        return None

@@ -1,0 +1,117 @@
+"""Listing: what people look at, over a read-only connection of its own, so that no search keeps mail waiting.
+
+1. SQL walks the index on `id` (ids sort by age) from where the last page ended, and narrows down by state and text.
+2. Rows are read and decoded in a thread, a chunk at a time; `matches` has the last word.
+3. Who gives up waiting stops the search: the statement is interrupted, not left to run.
+"""
+
+import asyncio
+import contextlib
+import re
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from relay.entry import Entry, State, decode
+from relay.errors import SpoolError
+from relay.spool.protocol import Wanted, matches
+from relay.spool.writer import sqlite_fault
+
+CHUNK = 500
+"""Rows read at a time at most."""
+LONGEST_PATTERN = 1000
+"""Characters that SQLite compares; the rest is for `matches` (SQLite refuses a pattern above 50,000)."""
+_NOT_AS_STORED = re.compile(r'[^ -~]|["\\]')
+"""Characters that the stored JSON writes otherwise, or whose case SQLite does not know."""
+
+T = TypeVar("T")
+
+
+class Listing:
+    """`browse` and `counts` of the sqlite engine."""
+
+    def __init__(self, database: Path) -> None:
+        self._connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, check_same_thread=False)
+        self._reading = asyncio.Lock()
+
+    async def close(self) -> None:
+        """Finish the chunk that is being read, then close."""
+        async with self._reading:
+            self._connection.close()
+
+    async def browse(self, wanted: Wanted) -> AsyncIterator[Entry]:
+        """Entries in the order of their ids, newest first unless `wanted` says otherwise."""
+        left, beyond = wanted.limit, wanted.beyond
+        while left > 0:
+            chunk = CHUNK if wanted.text else min(CHUNK, left)
+            query, values = statement(wanted, beyond, chunk)
+            rows = await self._in_thread(lambda query=query, values=values: self._entries(query, values))  # type: ignore[misc]
+            for name, entry in rows:
+                beyond = name
+                if entry is not None and left > 0 and matches(entry, wanted):
+                    left -= 1
+                    yield entry
+            if len(rows) < chunk:
+                return
+
+    def _entries(self, query: str, values: list[Any]) -> list[tuple[str, Entry | None]]:
+        return [(name, _readable(form)) for name, form in self._connection.execute(query, values).fetchall()]
+
+    async def counts(self) -> dict[State, int]:
+        """How many entries stand in each state."""
+
+        def count() -> dict[State, int]:
+            rows = self._connection.execute("SELECT state, count(*) FROM entries GROUP BY 1").fetchall()
+            [(done,)] = self._connection.execute("SELECT count(*) FROM history").fetchall()
+            counts = {State(state): number for state, number in rows}
+            return {state: counts.get(state, 0) for state in State} | {State.DONE: done}
+
+        return await self._in_thread(count)
+
+    async def _in_thread(self, read: Callable[[], T]) -> T:
+        async with self._reading:
+            reading = asyncio.ensure_future(asyncio.to_thread(read))
+            try:
+                return await asyncio.shield(reading)
+            except asyncio.CancelledError:
+                self._connection.interrupt()
+                with contextlib.suppress(sqlite3.Error):
+                    await reading
+                raise
+            except sqlite3.Error as fault:
+                raise sqlite_fault(fault) from fault
+
+
+def statement(wanted: Wanted, beyond: str, chunk: int) -> tuple[str, list[Any]]:
+    """SQL for the next `chunk` rows behind the id `beyond` that can match, from queue, history or both in one order."""
+    states = wanted.states or (State.QUEUED, State.HELD)
+    queued = [state for state in states if state is not State.DONE]
+    where, values = ["1"], list[Any]()
+    if wanted.id:
+        where, values = [*where, "id = ?"], [*values, wanted.id]
+    if beyond:
+        where, values = [*where, f"id {'>' if wanted.oldest_first else '<'} ?"], [*values, beyond]
+    if wanted.text:
+        begin = wanted.text[:LONGEST_PATTERN].replace("%", "_")
+        pattern = f"%{_NOT_AS_STORED.sub('%', begin)}%"
+        where, values = [*where, "CAST(entry AS TEXT) LIKE ?"], [*values, pattern]
+    selects, bound = list[str](), list[Any]()
+    if queued:
+        marks = ", ".join("?" * len(queued))
+        selects.append(f"SELECT id, entry FROM entries WHERE {' AND '.join(where)} AND state IN ({marks})")  # noqa: S608
+        bound += [*values, *queued]
+    if State.DONE in states:
+        selects.append(f"SELECT id, entry FROM history WHERE {' AND '.join(where)}")  # noqa: S608
+        bound += values
+    if not selects:
+        raise SpoolError("spool: no state is asked for")
+    order = "ASC" if wanted.oldest_first else "DESC"
+    return f"{' UNION ALL '.join(selects)} ORDER BY id {order} LIMIT ?", [*bound, chunk]
+
+
+def _readable(form: bytes) -> Entry | None:
+    try:
+        return decode(form)
+    except ValueError:
+        return None
