@@ -74,6 +74,7 @@ def ascii_domain(domain: str) -> str:
     )
 
 
+@lru_cache(4096)
 def parse(text: str) -> Address:
     """The whole of `text` as one address, bare names included.
 

@@ -22,7 +22,7 @@ from relay.listening import Listener
 from relay.loaded import Configuration
 from relay.mail import Mail
 from relay.message import Body
-from relay.prepare import Prepared, Setting, event_key, prepare
+from relay.prepare import Prepared, Reading, Setting, event_key, prepare_read, read
 from relay.profiles import DEFAULT, Profile
 from relay.queue import Queue
 from relay.routing import Route, upstream_from
@@ -119,15 +119,17 @@ class Relay:
     async def _prepare(self, entry: Entry, body: Body) -> Prepared:
         """Rewrite and route; pure, so a large mail goes through a thread and the event loop does not wait for it."""
         setting = self.setting
-
-        def run(first_of_event: bool) -> Prepared:
-            return prepare(entry, body, setting, first_of_event=first_of_event)
-
         if entry.size > INLINE:
-            key = await asyncio.to_thread(event_key, entry, body, setting)
-            return await asyncio.to_thread(run, not key or await self.events.is_first(key, entry.id))
-        key = event_key(entry, body, setting)
-        return run(not key or await self.events.is_first(key, entry.id))
+            reading = await asyncio.to_thread(read, entry, body, setting)
+            first = await self._is_first(reading)
+            return await asyncio.to_thread(prepare_read, reading, setting, first_of_event=first)
+        reading = read(entry, body, setting)
+        return prepare_read(reading, setting, first_of_event=await self._is_first(reading))
+
+    async def _is_first(self, reading: Reading) -> bool:
+        """True for the first mail of an event, and for one that belongs to none."""
+        key = event_key(reading)
+        return not key or await self.events.is_first(key, reading.entry.id)
 
     async def _attempt(self, route: Route, mail: Mail) -> Attempt:
         if route.upstream.is_outbox:

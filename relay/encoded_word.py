@@ -6,7 +6,9 @@ character through, so no value can become a second field.
 
 import binascii
 import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import AnyStr
 
 LONGEST_WORD = 75
 """Characters in one encoded word at most (RFC 2047 2)."""
@@ -137,31 +139,33 @@ def _fold_keeping_blanks(text: str, first: int) -> str:
 def _words(text: str, first: int, safe: frozenset[int]) -> str:
     """`text` as encoded words in UTF-8, by whichever of q and b is shorter for all of it."""
     octets = text.encode("utf-8")
-    quoted = sum(1 if o in safe or o == 32 else 3 for o in octets)
-    scheme = "q" if quoted <= (len(octets) + 2) // 3 * 4 else "b"
+    q = [_quoted(char, safe) for char in text]
+    if sum(map(len, q)) <= (len(octets) + 2) // 3 * 4:
+        return "\r\n ".join(f"=?utf-8?q?{''.join(chunk)}?=" for chunk in _chunks(q, first, 1, 1))
+    b = [char.encode("utf-8") for char in text]
+    payloads = (
+        binascii.b2a_base64(b"".join(chunk), newline=False).decode("ascii") for chunk in _chunks(b, first, 3, 4)
+    )
+    return "\r\n ".join(f"=?utf-8?b?{payload}?=" for payload in payloads)
+
+
+def _chunks(letters: Sequence[AnyStr], first: int, per: int, columns: int) -> Iterator[Sequence[AnyStr]]:
+    """As many letters as fit into one word each, none cut; `per` units of one take `columns` columns, or begin to."""
     room = LONGEST_WORD - len("=?utf-8?q??=")
-    words: list[str] = []
     limit = max(min(room, LONGEST_LINE - first - len("=?utf-8?q??=")), 12)
-    chunk, cost = b"", 0
-    for char in text:
-        octets = char.encode("utf-8")
-        more = sum(1 if o in safe or o == 32 else 3 for o in octets) if scheme == "q" else len(octets)
-        full = cost + more > limit if scheme == "q" else (cost + more + 2) // 3 * 4 > limit
-        if full and chunk:
-            words.append(_word(chunk, scheme, safe))
-            chunk, cost, limit = b"", 0, room - 1
-        chunk += octets
-        cost += more
-    words.append(_word(chunk, scheme, safe))
-    return "\r\n ".join(words)
+    begin = cost = 0
+    for at, letter in enumerate(letters):
+        cost += len(letter)
+        if (cost + per - 1) // per * columns > limit and at > begin:
+            yield letters[begin:at]
+            begin, cost, limit = at, len(letter), room - 1
+    yield letters[begin:]
 
 
-def _word(octets: bytes, scheme: str, safe: frozenset[int]) -> str:
-    if scheme == "b":
-        payload = binascii.b2a_base64(octets, newline=False).decode("ascii")
-    else:
-        payload = "".join("_" if o == 32 else chr(o) if o in safe else f"={o:02X}" for o in octets)
-    return f"=?utf-8?{scheme}?{payload}?="
+@lru_cache(4096)
+def _quoted(char: str, safe: frozenset[int]) -> str:
+    """One letter in the Q encoding (RFC 2047 4.2)."""
+    return "".join("_" if o == 32 else chr(o) if o in safe else f"={o:02X}" for o in char.encode("utf-8"))
 
 
 decode = lru_cache(1024)(decode)

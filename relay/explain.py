@@ -14,7 +14,7 @@ from relay.journal import escaped
 from relay.mail import Envelope, Mail, Recipient
 from relay.message import BytesBody, Message, parse
 from relay.prepare import Setting
-from relay.profiles import Profile, choose
+from relay.profiles import Profile
 
 _ID = "0" * 15
 """The id of a mail that is in no spool."""
@@ -55,8 +55,9 @@ def explain(octets: bytes, sender: str | None, recipients: Sequence[str], settin
     reverse = _sender(message, sender)
     unique = {address.key: Recipient.accepted(address) for address in good}
     entry = Entry(_ID, now, Envelope(reverse, tuple(unique.values())), client=Client("127.0.0.1", "explain"))
-    profile = choose(setting.profiles, entry.profile)
-    context = prepare.context_of(entry, message, profile, setting)
+    reading = prepare.read(entry, body, setting)
+    profile, message = reading.profile, reading.message
+    context = prepare.context_of(reading, setting)
     before = Mail(entry.envelope, message)
     steps = rewrite.steps(before, context) if profile.policy.smtp_enabled else []
     return Explained(entry, profile, context, before, steps, tuple(bad))

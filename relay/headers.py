@@ -10,7 +10,7 @@ from relay import encoded_word, mailboxes
 from relay.address import Address, ascii_domain
 from relay.mail import Mail
 from relay.mailboxes import Mailbox
-from relay.message import Message
+from relay.message import Field, Message
 from relay.policy import DEFAULT_PREFIX, Context, Stamp
 
 TRACE_FIELD = "X-Tracker-Relay"
@@ -140,7 +140,7 @@ def trace_fields(mail: Mail, context: Context) -> Mail:
         for field in message.get_all(name):
             raw = _EMPTY_HOST.sub(repair, field.raw)
             if raw != field.raw:
-                message = message.map_fields(lambda f, old=field, new=raw: replace(f, raw=new) if f is old else f)  # type: ignore[misc]
+                message = message.map_fields(lambda f, old=field, new=raw: Field(new) if f is old else f)  # type: ignore[misc]
                 mail = mail.note("trace_fields", f"{name} had no host: {domain} put in")
     wanted = {"Date": stamp.date, "Message-ID": f"<{stamp.id}@{domain}>"}
     if context.policy.rewrite == "full":

@@ -5,7 +5,9 @@ never a part of what was written (`alice@evil.test)bob@good.test` is nobody).
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from relay import encoded_word
 from relay.address import Address, AddressError, parse
@@ -31,8 +33,16 @@ class Mailbox:
     address: Address | None
 
 
-def read(value: str) -> list[Mailbox]:
+_SHORT = 256
+"""Characters of a value that is worth remembering: trackers write the same few over and over."""
+
+
+def read(value: str) -> Sequence[Mailbox]:
     """Every mailbox of an unfolded field value, those of groups included."""
+    return _read_short(value) if len(value) <= _SHORT else _read(value)
+
+
+def _read(value: str) -> tuple[Mailbox, ...]:
     found: list[Mailbox] = []
     words: list[str] = []
     angle: str | None = None
@@ -60,7 +70,10 @@ def read(value: str) -> list[Mailbox]:
             case _:
                 words.append(token[0])
     _finish(found, words, angle)
-    return found
+    return tuple(found)
+
+
+_read_short = lru_cache(512)(_read)
 
 
 def _literal(words: list[str]) -> bool:
@@ -112,7 +125,7 @@ def _display(text: str) -> str:
     return encoded_word.decode(re.sub(r"\s+", " ", text)).strip()
 
 
-def write(mailboxes: list[Mailbox], first: int) -> str:
+def write(mailboxes: Sequence[Mailbox], first: int) -> str:
     """The value of a field whose name took `first` columns, folded; mailboxes without address are left out."""
     lines, column = [""], first
     shown = [_one(box, first) for box in mailboxes if box.address]

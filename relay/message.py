@@ -5,8 +5,11 @@ body is a `Body`: bytes for a small mail, a spool file for a large one; it is re
 memory does not grow with the message (promise 9).
 """
 
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from functools import lru_cache
 from typing import Protocol
 
 PIECE = 65536
@@ -68,23 +71,28 @@ def pieces(body: Body, start: int = 0, stop: int | None = None) -> Iterator[byte
         start += len(piece)
 
 
-@dataclass(frozen=True, slots=True)
 class Field:
-    """One header field: `raw` is every octet of it, line ends included.
+    """One header field: `raw` is every octet of it, line ends included; immutable.
 
-    The `From ` line of an mbox, which some programs leave in front, is a Field with an empty name.
+    `name` is the field name in lower case, "" for a line that is no field: the `From ` line of an
+    mbox, which some programs leave in front. It is read once, since every rule asks for it.
     """
 
-    raw: bytes
+    __slots__ = ("name", "raw")
 
-    @property
-    def name(self) -> str:
-        """The field name in lower case; "" for a line that is no field."""
-        head, colon, _ = self.raw.partition(b":")
-        name = head.rstrip(b" \t")
-        if not colon or not name or any(c <= 32 or c >= 127 for c in name):
-            return ""
-        return name.decode("ascii").lower()
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        head, colon, _ = raw.partition(b":")
+        self.name = (_name_of(head) if len(head) < _LONG_NAME else _read_name(head)) if colon else ""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Field) and self.raw == other.raw
+
+    def __hash__(self) -> int:
+        return hash(self.raw)
+
+    def __repr__(self) -> str:
+        return f"Field({self.raw!r})"
 
     @property
     def value(self) -> bytes:
@@ -101,6 +109,19 @@ class Field:
             return self.value.decode("latin-1")
 
 
+_LONG_NAME = 80
+"""A name of so many octets is not worth remembering."""
+_NAME = re.compile(rb"([!-9;-~]+)[ \t]*")
+
+
+def _read_name(head: bytes) -> str:
+    found = _NAME.fullmatch(head)
+    return found[1].decode("ascii").lower() if found else ""
+
+
+_name_of = lru_cache(2048)(_read_name)
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """Header fields in order, the empty line, the body (RFC 5322). Immutable."""
@@ -109,27 +130,35 @@ class Message:
     body: Body
     separator: bytes = b"\r\n"
     """The empty line between header and body; b"" when the mail has none."""
+    _named: dict[str, list[Field]] = dataclass_field(default_factory=dict, init=False, repr=False, compare=False)
+    """The fields by name, made when first asked for: rules look fields up some forty times a mail."""
 
     def get_all(self, name: str) -> list[Field]:
         """Every field of that name, in order; names are case-blind."""
-        wanted = name.lower()
-        return [field for field in self.fields if field.name == wanted]
+        if not self._named and self.fields:
+            for field in self.fields:
+                self._named.setdefault(field.name, []).append(field)
+        return self._named.get(name.lower(), [])
 
     def get(self, name: str) -> Field | None:
         """The first field of that name."""
-        wanted = name.lower()
-        return next((field for field in self.fields if field.name == wanted), None)
+        found = self.get_all(name)
+        return found[0] if found else None
 
     def text(self, name: str) -> str:
         """The unfolded value of the first field of that name, "" when there is none."""
-        field = self.get(name)
-        return field.text if field else ""
+        found = self.get_all(name)
+        return found[0].text if found else ""
+
+    def with_fields(self, fields: tuple[Field, ...]) -> "Message":
+        """With these fields instead."""
+        return Message(fields, self.body, self.separator)
 
     def remove(self, *names: str) -> "Message":
         """Without any field of these names; self when there was none."""
         gone = {name.lower() for name in names}
-        kept = tuple(field for field in self.fields if field.name not in gone)
-        return self if len(kept) == len(self.fields) else replace(self, fields=kept)
+        kept = tuple([field for field in self.fields if field.name not in gone])
+        return self if len(kept) == len(self.fields) else self.with_fields(kept)
 
     def put(self, name: str, raw: bytes) -> "Message":
         """`raw` (a whole field, CRLF at its end) in place of the first field `name`, else last.
@@ -145,21 +174,21 @@ class Message:
                 done = True
         if not done:
             fields.append(Field(raw))
-        return replace(self, fields=tuple(fields))
+        return self.with_fields(tuple(fields))
 
     def prepend(self, *raws: bytes) -> "Message":
         """With these whole fields in front: the place of trace fields (RFC 5321 4.4)."""
-        return replace(self, fields=tuple(Field(raw) for raw in raws) + self.fields)
+        return self.with_fields((*map(Field, raws), *self.fields))
 
     def map_fields(self, change: Callable[[Field], Field]) -> "Message":
         """Every field through `change`; self when none became another."""
-        fields = tuple(change(field) for field in self.fields)
-        return self if fields == self.fields else replace(self, fields=fields)
+        fields = tuple(map(change, self.fields))
+        return self if fields == self.fields else self.with_fields(fields)
 
     @property
     def header_bytes(self) -> bytes:
         """The header as it leaves, the empty line included."""
-        return b"".join(field.raw for field in self.fields) + self.separator
+        return b"".join([field.raw for field in self.fields]) + self.separator
 
     def pieces(self) -> Iterator[bytes]:
         """The whole message, piece by piece."""

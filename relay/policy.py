@@ -6,6 +6,7 @@ what Trac decides from its database, the option's line says what it decides.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from relay.address import Address, AddressError, ascii_domain, parse_domain
 from relay.dialects import Facts
@@ -120,10 +121,14 @@ class Stamp:
     @property
     def date(self) -> str:
         """`received_at` as an RFC 5322 3.3 date in UTC, whatever the locale."""
-        at = datetime.fromtimestamp(self.received_at, UTC)
-        day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[at.weekday()]
-        month = _MONTHS[at.month - 1]
-        return f"{day}, {at.day:02} {month} {at.year:04} {at:%H:%M:%S} +0000"
+        return _date(int(self.received_at))
+
+
+@lru_cache(64)
+def _date(seconds: int) -> str:
+    at = datetime.fromtimestamp(seconds, UTC)
+    day = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")[at.weekday()]
+    return f"{day}, {at.day:02} {_MONTHS[at.month - 1]} {at.year:04} {at:%H:%M:%S} +0000"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from relay import mime
 from relay.address import Address
-from relay.dialects import facts_of
+from relay.dialects import Facts, facts_of
 from relay.entry import Cause, Disposition, Entry, Outcome
 from relay.mail import Dropped, Mail, Note, Recipient, Refusal
 from relay.message import Body, Message, parse
@@ -46,16 +46,39 @@ class Prepared:
     """The sender that the rules decided on: who hears of a mail that never reached a route."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an entry's octets say, read once for all that is decided about it."""
+
+    entry: Entry
+    message: Message
+    profile: Profile
+    facts: Facts
+
+
+def read(entry: Entry, body: Body, setting: Setting) -> Reading:
+    """Read an entry: its message, its profile, and what the tracker's dialect tells."""
+    profile = choose(setting.profiles, entry.profile)
+    message = parse(body)
+    facts = Facts() if entry.report else facts_of(message, lambda: mime.text_of(message))
+    return Reading(entry, message, profile, facts)
+
+
 def prepare(entry: Entry, body: Body, setting: Setting, *, first_of_event: bool = True) -> Prepared:
     """Rewrite and route one entry. Raises RuleError when a rule fails on it."""
-    profile = choose(setting.profiles, entry.profile)
-    mail = Mail(entry.envelope, parse(body))
+    return prepare_read(read(entry, body, setting), setting, first_of_event=first_of_event)
+
+
+def prepare_read(reading: Reading, setting: Setting, *, first_of_event: bool) -> Prepared:
+    """`prepare` of an entry that was read before."""
+    entry, profile = reading.entry, reading.profile
+    mail = Mail(entry.envelope, reading.message)
     if entry.report:
         return Prepared(tuple(route(mail, profile.upstream)))
     if not profile.policy.smtp_enabled:
         dropped = (Dropped(r, "smtp_enabled", "smtp_enabled is false") for r in entry.envelope.recipients)
         return Prepared((), _dropped(dropped))
-    mail = rewrite(mail, context_of(entry, mail.message, profile, setting, first_of_event=first_of_event))
+    mail = rewrite(mail, context_of(reading, setting, first_of_event=first_of_event))
     settled = _dropped(mail.dropped)
     if mail.refusal:
         settled += _refused(mail.envelope.recipients, mail.refusal)
@@ -63,32 +86,28 @@ def prepare(entry: Entry, body: Body, setting: Setting, *, first_of_event: bool 
     return Prepared(tuple(route(mail, profile.upstream)), settled, mail.notes, mail.envelope.reverse_path)
 
 
-def event_key(entry: Entry, body: Body, setting: Setting) -> str:
+def event_key(reading: Reading) -> str:
     """What the mails of one event have in common, "" when it does not matter.
 
     Redmine, Bugzilla and GitLab send a mail per person, Trac one per format: what a policy adds goes
     out with the first of them only. It is profile, tracker, ticket and the number of the comment or
     journal entry, else the kind of event and the Date.
     """
-    profile = choose(setting.profiles, entry.profile)
-    policy = profile.policy
+    policy, facts = reading.profile.policy, reading.facts
     adds = (
         policy.smtp_always_cc or policy.smtp_always_bcc or policy.always_notify_reporter or policy.always_notify_owner
     )
-    if entry.report or not (adds or policy.always_notify_updater is not False) or policy.rewrite == "off":
+    if not (adds or policy.always_notify_updater is not False) or policy.rewrite == "off":
         return ""
-    message = parse(body)
-    facts = facts_of(message, lambda: mime.text_of(message))
     if not facts.recognised or not facts.ticket:
         return ""
-    what = facts.event_key or f"{facts.event}:{message.text('date')}"
-    return "\0".join((profile.name, facts.tracker, facts.project, facts.ticket, what))
+    what = facts.event_key or f"{facts.event}:{reading.message.text('date')}"
+    return "\0".join((reading.profile.name, facts.tracker, facts.project, facts.ticket, what))
 
 
-def context_of(
-    entry: Entry, message: Message, profile: Profile, setting: Setting, *, first_of_event: bool = True
-) -> Context:
+def context_of(reading: Reading, setting: Setting, *, first_of_event: bool = True) -> Context:
     """What the rules may look at for this entry; the same for each of its attempts."""
+    entry = reading.entry
     stamp = Stamp(
         entry.id,
         entry.received_at,
@@ -98,8 +117,7 @@ def context_of(
         helo=entry.client.helo,
         protocol=entry.client.protocol,
     )
-    facts = facts_of(message, lambda: mime.text_of(message))
-    return Context(profile.policy, facts, stamp, setting.catch_all, setting.users, first_of_event)
+    return Context(reading.profile.policy, reading.facts, stamp, setting.catch_all, setting.users, first_of_event)
 
 
 def without(mail: Mail, origins: Iterable[str]) -> Mail:

@@ -61,7 +61,7 @@ def wire(mail: Mail, _context: Context) -> Mail:
         if raw == field.raw:
             return field
         changed.append(field.name)
-        return replace(field, raw=raw)
+        return Field(raw)
 
     try:
         message = _separated(mail.message).map_fields(fit)
@@ -82,7 +82,7 @@ def _separated(message: Message) -> Message:
 
 
 def _short(raw: bytes) -> bool:
-    return all(len(line) <= LONGEST_LINE for line in raw.split(b"\r\n"))
+    return len(raw) <= LONGEST_LINE or all(len(line) <= LONGEST_LINE for line in raw.split(b"\r\n"))
 
 
 def _encoded(field: Field) -> bytes:
