@@ -4,13 +4,15 @@ Only what the SMTP dialogue and the header's form show is judged here: a tracker
 with a refusal that a rule would find later.
 """
 
+import grp
 import ipaddress
+import pwd
 import re
 from dataclasses import dataclass
 
 from relay.address import Address
 from relay.message import Message
-from relay.options import address_list, choice, duration, integer, option, size
+from relay.options import address_list, choice, duration, integer, option, path, size
 from relay.reply import Reply
 
 MAX_FIELD = 65536
@@ -76,6 +78,36 @@ def host_name(value: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalUsers:
+    """Users of this host by number, and groups whose members are meant."""
+
+    uids: frozenset[int] = frozenset()
+    groups: frozenset[int] = frozenset()
+
+
+def local_users(value: str) -> LocalUsers | None:
+    """Users and @groups by name or number, separated by commas or blanks; nothing is everybody (None).
+
+    Names are looked up when the configuration is read: a directory service must not be waited for with
+    a client at the door.
+    """
+    uids: set[int] = set()
+    groups: set[int] = set()
+    words = [word for word in re.split(r"[,\s]+", value.strip()) if word]
+    for word in words:
+        name = word.removeprefix("@")
+        try:
+            if name.isascii() and name.isdigit() and len(name) <= 10:
+                number = int(name)
+            else:
+                number = grp.getgrnam(name).gr_gid if word != name else pwd.getpwnam(name).pw_uid
+        except (KeyError, ValueError) as fault:
+            raise ValueError(f"{word!r}: this host has no such {'group' if word != name else 'user'}") from fault
+        (groups if word != name else uids).add(number)
+    return LocalUsers(frozenset(uids), frozenset(groups)) if words else None
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerOptions:
     """[listener]"""
 
@@ -85,8 +117,19 @@ class ListenerOptions:
         listen_list,
         shown="127.0.0.1:2525",
     )
+    submission: str | None = option(
+        None,
+        "The unix socket of the sendmail drop-in; empty: none",
+        path,
+        shown="(var/submission.sock, installed: /run/tracker-relay/submission.sock)",
+    )
     allow: tuple[Network, ...] = option(
         _LOOPBACK, "Networks whose hosts may send", networks, shown="127.0.0.0/8, ::1/128"
+    )
+    allow_uids: LocalUsers | None = option(
+        None,
+        "Local users who may send over unix sockets, by name or number; @NAME is a group; empty: everybody",
+        local_users,
     )
     max_size: int = option(50 << 20, "Octets in a mail at most", size, shown="50M")
     bare_newline: str = option(
@@ -103,10 +146,16 @@ class ListenerOptions:
     idle_timeout: float = option(300.0, "How long a client may be silent", duration, shown="5m")
 
 
-def client_allowed(address: str, options: ListenerOptions) -> Reply | None:
-    """Whether a client of this address may send; "" is a unix socket, whose mode decides."""
-    if not address:
+def user_allowed(uid: int, groups: frozenset[int], options: ListenerOptions) -> Reply | None:
+    """Whether a local user, a member of these groups, may send over a unix socket."""
+    allowed = options.allow_uids
+    if allowed is None or uid in allowed.uids or groups & allowed.groups:
         return None
+    return Reply(554, "5.7.1", "this user may not send here")
+
+
+def client_allowed(address: str, options: ListenerOptions) -> Reply | None:
+    """Whether a client of this address may send."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     ip = getattr(ip, "ipv4_mapped", None) or ip
     if any(ip in network for network in options.allow if network.version == ip.version):

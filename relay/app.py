@@ -56,7 +56,7 @@ class Relay:
             _id,
             self.setting.hostname,
         )
-        self.listener = Listener(self._listener_setting())
+        self.listener = Listener(self._listener_setting(), configuration.submission_socket)
         self.queue = Queue(self.spool, time.time, self.delivery.wake)
         self.control = Control(socket_path(configuration), self._answer)
 
@@ -140,6 +140,8 @@ class Relay:
 def _needs_restart(old: Configuration, new: Configuration) -> list[str]:
     """What a reload can not change."""
     texts: list[str] = []
+    if old.submission_socket != new.submission_socket:
+        texts.append("[listener] submission has changed: that needs a restart; the old socket stays")
     if old.listener.listen != new.listener.listen:
         texts.append("[listener] listen has changed: that needs a restart; the old addresses stay")
     if old.spool != new.spool:

@@ -29,7 +29,8 @@ def _next_hop(loaded: Loaded) -> None:
 
 def _own_listener(loaded: Loaded) -> None:
     hop = loaded.configuration.next_hop
-    for listen in loaded.configuration.listener.listen:
+    listener = loaded.configuration.listener
+    for listen in (*listener.listen, Listen(path=loaded.configuration.submission_socket)):
         if hop.smtp_server and _is_own(hop.smtp_server, hop.smtp_port or 25, listen):
             text = f"that is this relay's own listener ({listen}): name the mail server that it shall send to"
             loaded.fault("notification", "smtp_server", text)

@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from relay import __version__, commands, config
+from relay import __version__, commands, config, places
 from relay.errors import RelayError
 from relay.loaded import Configuration
 
 EX_OK, EX_USAGE, EX_DATAERR, EX_NOINPUT, EX_SOFTWARE, EX_CONFIG = 0, 64, 65, 66, 70, 78
-DEFAULT_PATH = "/etc/tracker-relay/config.ini"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -43,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser("tracker-relay", description="A local SMTP gateway for issue trackers.")
-    parser.add_argument("--config", metavar="FILE", help=f"default: $TRACKER_RELAY_CONFIG, else {DEFAULT_PATH}")
+    parser.add_argument("--config", metavar="FILE", help=f"default: $TRACKER_RELAY_CONFIG, else {places.CONFIG}")
     parser.add_argument("--version", action="version", version=f"tracker-relay {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     run = subparsers.add_parser("run", help="the daemon, in the foreground")
@@ -66,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def config_path(arguments: argparse.Namespace) -> Path:
     """--config, else $TRACKER_RELAY_CONFIG, else the installed place; never the current folder."""
-    return Path(arguments.config or os.environ.get("TRACKER_RELAY_CONFIG") or DEFAULT_PATH)
+    return Path(arguments.config or os.environ.get("TRACKER_RELAY_CONFIG") or places.CONFIG)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -116,7 +116,7 @@ class _Reader:
         if declared.metadata["secret"]:
             given = self._secret(section, name, given, values.pop(f"{name}_file", None))
         if given is None:
-            if declared.metadata["parse"] is options.path:
+            if declared.metadata["parse"] is options.path and declared.default is not None:
                 found[declared.name] = self._resolved(str(declared.default))
             return
         try:

@@ -8,7 +8,6 @@ does not read, and answer our faults with a permanent 500 (measured; each has it
 import asyncio
 import re
 import socket
-import struct
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP
 
-from relay import admission, journal
+from relay import admission, journal, unixsocket
 from relay.admission import ListenerOptions
 from relay.entry import Client
 from relay.reply import Reply
@@ -79,6 +78,7 @@ class Connection(SMTP):
         self._eof = False
         self._replies: list[bytes] = []
         self._errors = 0
+        self._refusal: Reply | None = None
         self._begun = self._active = self.loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
@@ -95,15 +95,17 @@ class Connection(SMTP):
 
     def _identify(self, transport: asyncio.BaseTransport) -> None:
         connection = transport.get_extra_info("socket")
-        address, uid = "", None
+        address, uid = "unix", None
         if connection.family in (socket.AF_INET, socket.AF_INET6):
             # Made by hand, or handed over, a listening socket has no TCP_NODELAY: 44 ms for every mail.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             address = transport.get_extra_info("peername")[0]
-        elif hasattr(socket, "SO_PEERCRED"):
-            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-            uid = struct.unpack("3i", credentials)[1]
-        self.client = Client(address or "unix", protocol="SMTP", listener=self.client.listener, uid=uid)
+            self._refusal = admission.client_allowed(address, self.setting.options)
+        else:
+            who = unixsocket.peer(connection)
+            uid = who.uid
+            self._refusal = admission.user_allowed(uid, who.groups, self.setting.options)
+        self.client = Client(address, protocol="SMTP", listener=self.client.listener, uid=uid)
 
     def data_received(self, data: bytes) -> None:
         """Note that the client is alive."""
@@ -147,12 +149,9 @@ class Connection(SMTP):
 
     async def _serve(self) -> None:
         try:
-            refusal = admission.client_allowed(
-                "" if self.client.address == "unix" else self.client.address, self.setting.options
-            )
-            if refusal:
-                journal.rejected(self.client, refusal, "connection")
-                self.dismiss(refusal)
+            if self._refusal:
+                journal.rejected(self.client, self._refusal, "connection")
+                self.dismiss(self._refusal)
                 return
             self.answer(Reply(220, "", f"{self.hostname} ESMTP"))
             while not self.closing:

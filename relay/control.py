@@ -5,21 +5,19 @@ Root, the daemon's own user and its group may ask; the kernel says who that is (
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import socket
-import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from relay import journal
+from relay import journal, places, unixsocket
 from relay.errors import ConfigError, RelayError
 from relay.loaded import Configuration
 
-INSTALLED = Path("/etc/tracker-relay/config.ini")
-INSTALLED_SOCKET = Path("/run/tracker-relay/control.sock")
+INSTALLED = Path(places.CONFIG)
+INSTALLED_SOCKET = Path(places.RUN, "control.sock")
 LONGEST_REQUEST = 1 << 20
 """Octets in a request at most."""
 _PATIENCE = 60.0
@@ -38,16 +36,6 @@ def socket_path(configuration: Configuration) -> Path:
     return INSTALLED_SOCKET if configuration.path == INSTALLED else Path(configuration.spool.path, "control.sock")
 
 
-@contextlib.contextmanager
-def _short(path: Path) -> Any:
-    """The path in a form that fits into a socket address (107 octets), however deep its folder lies."""
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}" if len(os.fsencode(path)) > 100 else str(path)
-    finally:
-        os.close(folder)
-
-
 class Control:
     """The daemon's side."""
 
@@ -60,7 +48,7 @@ class Control:
         """Listen. Raises ConfigError when the socket can not be made."""
         try:
             self._path.unlink(missing_ok=True)  # the spool's lock says that no other daemon is alive
-            with _short(self._path) as name:
+            with unixsocket.short(str(self._path)) as name:
                 self._server = await asyncio.start_unix_server(self._serve, name, limit=LONGEST_REQUEST)
             self._path.chmod(0o660)
         except OSError as fault:
@@ -110,9 +98,8 @@ class Control:
 
 
 def _may_ask(sock: Any) -> bool:
-    credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    _, uid, gid = struct.unpack("3i", credentials)
-    return uid in (0, os.geteuid()) or gid == os.getegid()
+    who = unixsocket.peer(sock)
+    return who.uid in (0, os.geteuid()) or os.getegid() in who.groups
 
 
 def ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +107,7 @@ def ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(_PATIENCE)
         try:
-            with _short(path) as name:
+            with unixsocket.short(str(path)) as name:
                 sock.connect(name)
         except PermissionError as fault:
             raise RelayError(f"{path}: you may not ask this daemon: be root, or in its group") from fault

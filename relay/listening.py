@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
-from relay import journal
+from relay import journal, unixsocket
 from relay.admission import Listen
 from relay.connection import Connection
 from relay.entry import Client
@@ -19,6 +19,8 @@ from relay.reply import Reply
 from relay.server import Session, Setting
 
 _BACKLOG = 1024
+SENDMAIL = "sendmail"
+"""How mail that came over the submission socket names its listener."""
 _SOCKET_MODE = 0o666
 """A unix socket's own mode: the folder that it lies in says who may reach it."""
 
@@ -28,6 +30,8 @@ class Listener:
     """All addresses of [listener]. `setting` may be replaced while it runs: new sessions get the new one."""
 
     setting: Setting
+    submission: str = ""
+    """The submission socket where [listener] submission does not name it; "" is none."""
     sessions: set[Connection] = field(default_factory=set)
     addresses: list[Listen] = field(default_factory=list)
     """Where it really listens, ports of 0 resolved."""
@@ -42,23 +46,44 @@ class Listener:
 
     async def start(self) -> None:
         """Listen everywhere, or nowhere. Raises ConfigError naming the address that can not be had."""
+        named = self.setting.options.submission
+        submission = Listen(path=self.submission if named is None else named)
         for listen in self.setting.options.listen:
-            try:
-                server = await self._bind(listen)
-            except OSError as fault:
-                await self.stop(0)
-                reason = os.strerror(fault.errno) if fault.errno else str(fault)
-                raise ConfigError(f"[listener] listen: {listen}: {reason}") from fault
-            self._servers.append(server)
-            self.addresses += [_bound(s, listen) for s in server.sockets]
+            if listen != submission:
+                await self._open(listen, str(listen), "listen")
+        if named or submission in self.setting.options.listen:
+            await self._open(submission, SENDMAIL, "submission")
+        elif submission.path:
+            await self._open_default(submission)
 
-    async def _bind(self, listen: Listen) -> asyncio.Server:
+    async def _open(self, listen: Listen, name: str, option: str) -> None:
+        try:
+            server = await self._bind(listen, name)
+        except OSError as fault:
+            await self.stop(0)
+            raise ConfigError(f"[listener] {option}: {listen}: {_reason(fault)}") from fault
+        self._servers.append(server)
+        self.addresses += [_bound(s, listen) for s in server.sockets]
+
+    async def _open_default(self, listen: Listen) -> None:
+        """The submission socket that nobody asked for: what keeps it from being is said, and the rest goes on."""
+        try:
+            os.makedirs(os.path.dirname(listen.path), exist_ok=True)
+            self._servers.append(await self._bind(listen, SENDMAIL))
+            self.addresses.append(listen)
+        except OSError as fault:
+            journal.warning(
+                "", f"no socket for the sendmail drop-in: {listen}: {_reason(fault)}; see [listener] submission"
+            )
+
+    async def _bind(self, listen: Listen, name: str) -> asyncio.Server:
         loop = asyncio.get_running_loop()
-        factory = self._factory(str(listen))
+        factory = self._factory(name)
         if not listen.path:
             return await loop.create_server(factory, listen.host, listen.port, backlog=_BACKLOG)
-        _check_living(listen.path)
-        server = await loop.create_unix_server(factory, listen.path, backlog=_BACKLOG)
+        with unixsocket.short(listen.path) as path:
+            _check_living(path)
+            server = await loop.create_unix_server(factory, path, backlog=_BACKLOG)
         self._paths.append(listen.path)
         os.chmod(listen.path, _SOCKET_MODE)
         return server
@@ -118,6 +143,10 @@ def _bound(sock: socket.socket, listen: Listen) -> Listen:
         return listen
     host, port = sock.getsockname()[:2]
     return Listen(host, port)
+
+
+def _reason(fault: OSError) -> str:
+    return os.strerror(fault.errno) if fault.errno else str(fault)
 
 
 def _check_living(path: str) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from relay import places
 from relay.admission import ListenerOptions
 from relay.inifile import Fault, IniFile
 from relay.journal import LogOptions
@@ -29,6 +30,12 @@ class Configuration:
     log: LogOptions
     status: StatusOptions
     users: tuple[User, ...] = ()
+
+    @property
+    def submission_socket(self) -> str:
+        """Where the sendmail drop-in submits; "" when it can not."""
+        given = self.listener.submission
+        return places.submission_socket(str(self.path.absolute())) if given is None else given
 
 
 @dataclass(slots=True)

@@ -35,9 +35,11 @@ def enter(folder: Path, inner: Sequence[Path], file: Path) -> int:
 
 
 def _make(path: Path) -> None:
+    # The folders above are no secret: the sendmail drop-in's socket lies there, for every local user.
+    path.parent.mkdir(parents=True, exist_ok=True)
     old = os.umask(0o077)
     try:
-        path.mkdir(0o700, parents=True, exist_ok=True)
+        path.mkdir(0o700, exist_ok=True)
     finally:
         os.umask(old)
     status = os.lstat(path)

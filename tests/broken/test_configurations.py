@@ -54,6 +54,16 @@ CASES = {
             "6: [notification] smtp_server: that is this relay's own listener (unix:{folder}/s.sock): name the mail server that it shall send to"
         ],
     ),
+    "the drop-in's socket": (
+        OK + "smtp_server = unix:var/submission.sock\n",
+        [
+            "4: [notification] smtp_server: that is this relay's own listener (unix:{folder}/var/submission.sock): name the mail server that it shall send to"
+        ],
+    ),
+    "a user that this host has not": (
+        "[listener]\nallow_uids = root, no-such-user\n" + OK,
+        ["2: [listener] allow_uids: 'no-such-user': this host has no such user"],
+    ),
     "unknown option with a near name": (
         OK + "smtp_alwayscc = a@example.org\n",
         ["4: [notification] smtp_alwayscc: no such option: did you mean smtp_always_cc?"],

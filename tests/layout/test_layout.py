@@ -11,12 +11,12 @@ RELAY = Path(__file__).resolve().parents[2] / "relay"
 ROOT = RELAY.parent
 
 FLOORS = [
-    {"address", "message", "mail", "reply", "entry", "options", "errors", "encoded_word", "mailboxes"},
+    {"address", "message", "mail", "reply", "entry", "options", "errors", "encoded_word", "mailboxes", "places"},
     {
         "dialects", "people", "notify", "transfer", "patch", "scan", "mime", "policy", "recipients", "headers", "wire", "rewrite", "routing", "profiles",
         "admission", "dataphase", "prepare", "dsn", "retry", "tls", "auth", "transaction", "pool",
     },
-    {"server", "connection", "listening", "upstream", "link", "outbox", "spool", "journal"},
+    {"server", "connection", "listening", "upstream", "link", "outbox", "spool", "journal", "unixsocket"},
     {"delivery", "reports", "events", "queue"},
     {"config", "loaded", "inifile", "sections", "secretfile", "checks", "app", "cli", "commands", "control", "explain", "__main__"},
 ]  # fmt: skip

@@ -1,0 +1,52 @@
+"""Unix sockets: paths longer than a socket address holds, and who is at the other end."""
+
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_LONGEST = 100
+"""Octets of a path that surely fit into a socket address (107 on Linux)."""
+_SO_PEERGROUPS = 59
+"""Linux; Python has no name for it."""
+
+
+@contextlib.contextmanager
+def short(path: str) -> Iterator[str]:
+    """`path` in a form that fits into a socket address, however deep its folder lies. Raises OSError."""
+    if len(os.fsencode(path)) <= _LONGEST:
+        yield path
+        return
+    folder, _, name = path.rpartition("/")
+    descriptor = os.open(folder or "/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{name}"
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The user at the other end, as the kernel knew him when he connected."""
+
+    uid: int
+    groups: frozenset[int]
+    """His group and his further groups."""
+
+
+def peer(connection: socket.socket) -> Peer:
+    """Who is at the other end of a unix socket. Raises OSError."""
+    form = "3i"
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize(form))
+    _, uid, gid = struct.unpack(form, credentials)
+    return Peer(uid, frozenset((gid, *_further_groups(connection))))
+
+
+def _further_groups(connection: socket.socket) -> tuple[int, ...]:
+    try:
+        octets = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024)
+    except OSError:  # an old kernel, or a member of more than 256 groups: his first one still counts
+        return ()
+    return struct.unpack(f"{len(octets) // 4}I", octets)
