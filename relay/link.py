@@ -9,18 +9,19 @@ mail is not to blame) and the cause that tells who can mend it.
 """
 
 import asyncio
-import base64
 import contextlib
 import os
+import secrets
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass, field
 from typing import cast
 
 import aiosmtplib
 
 from relay import auth, tls
+from relay.auth.binding import end_point
 from relay.entry import Cause
 from relay.errors import HopError
 from relay.reply import Reply
@@ -138,7 +139,7 @@ async def _connect(
             level, security = _level(client, upstream)
             if missed := tls.demand(upstream).missed(level):
                 raise LinkFault(Reply(454, "4.7.5", missed), Cause.TLS, host)
-            if upstream.user:
+            if upstream.logs_in:
                 await _log_in(client, upstream, level, host)
             return _take_over(client, host, security)
         except BaseException:
@@ -227,42 +228,27 @@ async def _log_in(client: aiosmtplib.SMTP, upstream: Upstream, level: Level, hos
     if not tls.may_log_in(upstream, level):
         text = "no log-in: the connection is not protected by verified TLS"
         raise LinkFault(Reply(454, "4.7.0", text), Cause.TLS, host)
-    features = client.esmtp_extensions.get("auth", "").split() + list(client.server_auth_methods)
-    mechanism = auth.choose(features, upstream.auth)
-    if mechanism is None:
-        offers = " ".join(sorted({name.upper() for name in features})) or "none at all"
-        wanted = upstream.auth.upper() or ", ".join(m.name for m in auth.MECHANISMS)
-        reply = Reply(454, "4.7.0", f"the server offers no AUTH that we know ({wanted}): {offers}")
-        raise LinkFault(reply, Cause.AUTH, host)
+    inner = client.get_transport_info("ssl_object")
+    certificate = inner.getpeercert(binary_form=True) if inner else None
+    binding = end_point(certificate) if certificate else b""
+    channel = auth.Channel(upstream.server, upstream.port, secrets.token_urlsafe(24), binding)
+    who = auth.Credentials(upstream.user, upstream.password, certificate=bool(upstream.client_certificate))
+    offers = client.esmtp_extensions.get("auth", "").split() + list(client.server_auth_methods)
+    dialogue = auth.dialogue(offers, who, channel, upstream.auth)
+    said = await asyncio.to_thread(_step, dialogue, None)
+    while isinstance(said, bytes):
+        answer = await client.execute_command(said)
+        said = await asyncio.to_thread(_step, dialogue, Reply.read(answer.code, answer.message))
+    if said.refusal:
+        raise LinkFault(said.refusal, Cause.AUTH, host)
+
+
+def _step(dialogue: Generator[bytes, Reply, auth.Verdict], reply: Reply | None) -> bytes | auth.Verdict:
+    """The next command, or the verdict. In a thread: SCRAM computes for a while, a server says for how long."""
     try:
-        answer = await _exchange(client, mechanism, auth.Credentials(upstream.user, upstream.password))
-    except auth.Unusable as fault:
-        raise LinkFault(Reply(454, "4.7.0", str(fault)), Cause.AUTH, host) from fault
-    if answer.code != 235:
-        text = f"log-in as {upstream.user} refused: {answer.code} {answer.message}"
-        raise LinkFault(Reply(454, "4.7.8", text), Cause.AUTH, host)
-
-
-async def _exchange(
-    client: aiosmtplib.SMTP, mechanism: auth.Mechanism, who: auth.Credentials
-) -> aiosmtplib.SMTPResponse:
-    exchange = mechanism.start(who)
-    command = [b"AUTH", mechanism.name.encode("ascii")]
-    if mechanism.initial:
-        command.append(_base64(next(exchange)))
-    answer = await client.execute_command(*command)
-    while answer.code == 334:
-        try:
-            challenge = base64.b64decode(answer.message.encode("ascii", "replace"))
-            response = exchange.send(challenge) if mechanism.initial else next(exchange)
-        except (StopIteration, ValueError):
-            return await client.execute_command(b"*")  # RFC 4954 4: cancel
-        answer = await client.execute_command(_base64(response))
-    return answer
-
-
-def _base64(data: bytes) -> bytes:
-    return base64.b64encode(data) or b"="
+        return dialogue.send(reply) if reply else next(dialogue)
+    except StopIteration as over:
+        return cast(auth.Verdict, over.value)
 
 
 def _take_over(client: aiosmtplib.SMTP, host: str, security: str) -> Link:

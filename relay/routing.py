@@ -3,8 +3,11 @@
 import ipaddress
 from dataclasses import dataclass
 
+from relay.auth import MECHANISMS
 from relay.mail import Mail
 from relay.options import Secret, boolean, choice, integer, option, path, secret, trac_boolean
+
+_MECHANISMS = [mechanism.name.lower() for mechanism in MECHANISMS]
 
 OUTBOX = "outbox"
 """The reserved upstream that keeps mail in a local Maildir instead of sending it."""
@@ -15,7 +18,7 @@ class Upstream:
     """A named next hop: where, how secured, as whom.
 
     `server` is a host name, an address, or "unix:PATH"; `tls` one of none, opportunistic, starttls,
-    implicit; `verify` whether the certificate must prove the name. An empty `user` means no AUTH.
+    implicit; `verify` whether the certificate must prove the name. An empty `user` means no AUTH, but by EXTERNAL.
     """
 
     name: str
@@ -30,6 +33,11 @@ class Upstream:
     auth: str = ""
     path: str = ""
     """The Maildir, for the outbox."""
+
+    @property
+    def logs_in(self) -> bool:
+        """True when AUTH is said: there is a user, or a client certificate is to say who we are."""
+        return bool(self.user) or self.auth == "external"
 
     @property
     def is_outbox(self) -> bool:
@@ -69,7 +77,7 @@ class NextHopOptions:
     tls_ca_file: str = option("", "Certificates of the authorities to trust; empty: the system's", path)
     client_certificate: str = option("", "Our certificate and key (PEM), for a server that asks for one", path)
     auth: str = option(
-        "", "Log in by this mechanism only: plain or login; empty: the best one", choice("plain", "login", "")
+        "", f"Log in by this mechanism only: {', '.join(_MECHANISMS)}; empty: the best", choice(*_MECHANISMS, "")
     )
     outbox: str = option("var/outbox", "The Maildir that keeps mail while smtp_server is empty", path)
 
@@ -102,6 +110,16 @@ def is_local(server: str) -> bool:
 
 def faults(options: NextHopOptions) -> list[tuple[str, str]]:
     """Every contradiction among these options: the option's name, and what is wrong and what to do."""
+    found = _tls_faults(options)
+    if not options.smtp_server:
+        for name in ("smtp_user", "smtp_password"):
+            if getattr(options, name):
+                found.append((name, "there is no smtp_server to log in to: set smtp_server, or remove it"))
+        return found
+    return found + _log_in_faults(options)
+
+
+def _tls_faults(options: NextHopOptions) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     if options.use_tls is True and options.tls in ("none", "opportunistic"):
         found.append(("tls", f"use_tls = true demands TLS, tls = {options.tls} does not: remove one of them"))
@@ -110,13 +128,16 @@ def faults(options: NextHopOptions) -> list[tuple[str, str]]:
     if options.smtp_port == IMPLICIT_PORT and options.tls in ("none", "opportunistic", "starttls"):
         text_ = f"port 465 is TLS from the first octet, tls = {options.tls} is not: tls = implicit, or port 587"
         found.append(("tls", text_))
-    if not options.smtp_server:
-        for name in ("smtp_user", "smtp_password"):
-            if getattr(options, name):
-                found.append((name, "there is no smtp_server to log in to: set smtp_server, or remove it"))
-        return found
-    if options.smtp_user and not options.smtp_password:
+    return found
+
+
+def _log_in_faults(options: NextHopOptions) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    by_certificate = options.client_certificate and options.auth in ("", "external")
+    if options.smtp_user and not options.smtp_password and not by_certificate:
         found.append(("smtp_user", "there is no password for it: set smtp_password_file or smtp_password"))
+    if options.auth == "external":
+        found += _external_faults(options)
     if options.smtp_password and not options.smtp_user:
         found.append(("smtp_password", "there is no smtp_user that it belongs to: set smtp_user"))
     exposed = options.mode in ("none", "opportunistic") or not options.tls_verify
@@ -124,6 +145,16 @@ def faults(options: NextHopOptions) -> list[tuple[str, str]]:
         why = f"tls is {options.mode}" if options.mode in ("none", "opportunistic") else "tls_verify is false"
         found.append(("smtp_user", f"the password would cross an unprotected connection ({why}): set use_tls = true"))
     return found
+
+
+def _external_faults(options: NextHopOptions) -> list[tuple[str, str]]:
+    if not options.client_certificate:
+        return [("auth", "auth = external logs in with a client certificate: set client_certificate")]
+    if options.smtp_password:
+        return [("smtp_password", "auth = external logs in with the client certificate alone: remove the password")]
+    if options.mode in ("none", "opportunistic"):
+        return [("auth", f"auth = external needs TLS, and tls is {options.mode}: set use_tls = true")]
+    return []
 
 
 def upstream_from(options: NextHopOptions, name: str) -> Upstream:

@@ -107,6 +107,26 @@ CASES = {
         HOP + "use_tls = true\nsmtp_user = me\n",
         ["6: [notification] smtp_user: there is no password for it: set smtp_password_file or smtp_password"],
     ),
+    "a mechanism that nobody knows": (
+        HOP + "use_tls = true\nsmtp_user = me\nsmtp_password = x\nauth = digest-md5\n",
+        [
+            "8: [notification] auth: 'digest-md5' is none of external, oauthbearer, xoauth2, scram-sha-256-plus, scram-sha-1-plus, scram-sha-256, scram-sha-1, cram-md5, plain, login"
+        ],
+    ),
+    "a log-in by certificate without one": (
+        HOP + "use_tls = true\nauth = external\n",
+        ["6: [notification] auth: auth = external logs in with a client certificate: set client_certificate"],
+    ),
+    "a log-in by certificate with a password": (
+        HOP + "use_tls = true\nauth = external\nclient_certificate = c.pem\nsmtp_user = me\nsmtp_password = x\n",
+        [
+            "9: [notification] smtp_password: auth = external logs in with the client certificate alone: remove the password"
+        ],
+    ),
+    "a log-in by certificate without TLS": (
+        HOP + "use_tls = false\nauth = external\nclient_certificate = c.pem\n",
+        ["6: [notification] auth: auth = external needs TLS, and tls is none: set use_tls = true"],
+    ),
     "a user without a server": (
         OK + "smtp_user = me\nsmtp_password = x\n",
         [

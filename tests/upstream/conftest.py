@@ -30,6 +30,8 @@ class Peer:
     auth: str = "PLAIN LOGIN"
     starttls: bool = True
     script: dict = field(default_factory=dict)
+    log_in: object = None
+    """A generator function for AUTH: (mechanism, initial response or None), yields challenges, returns the reply."""
     clear: bytes = b""
     secured: bytes = b""
     mails: list = field(default_factory=list)
@@ -143,6 +145,20 @@ class Peer:
 
     async def _auth(self, line, reader, writer, secured):
         words = line.split()
+        if self.log_in:
+            dialogue = self.log_in(words[1].decode(), words[2] if words[2:] else None)
+            try:
+                challenge = next(dialogue)
+                while True:
+                    writer.write(b"334 " + challenge + b"\r\n")
+                    await writer.drain()
+                    answer = await reader.readline()
+                    self.commands.append(answer.decode().strip())
+                    if answer == b"*\r\n":
+                        return await self._act("cancel", "501 5.7.0 as you wish", reader, writer)
+                    challenge = dialogue.send(answer.strip())
+            except StopIteration as over:
+                return await self._act("AUTH", over.value, reader, writer)
         if words[1].upper() == b"LOGIN":
             for challenge in (b"VXNlcm5hbWU6", b"UGFzc3dvcmQ6"):
                 writer.write(b"334 " + challenge + b"\r\n")
