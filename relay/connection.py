@@ -3,13 +3,19 @@
 aiosmtpd's SMTP is the base; its command reader, timers and error replies are replaced, since they
 lose a mail whose client hangs up early, cut a client that is still sending, keep one for ever that
 does not read, and answer our faults with a permanent 500 (measured; each has its test).
+
+1. What arrives is worked off at once, in `data_received`: no task and no stream per client.
+2. A command that has to wait (a mail for the disk) holds the session: what follows it stays in the
+   buffer, and beyond _CHUNK octets in the socket.
+3. Answers are collected and leave in one write when the client's octets are used up (RFC 2920 3.2).
+4. A client that reads no answers is not read from either.
 """
 
 import asyncio
 import re
 import socket
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,15 +32,13 @@ MAX_COMMAND = 4096
 MAX_ERRORS = 20
 """Refused commands in one session before it ends."""
 _CHUNK = 65536
+_TURN = 200
+"""Commands of one client that are worked off before others get their turn."""
 _LONGEST_SESSION = 24 * 3600
 _GRACE = 5.0
 """Seconds that a client has to read our last words."""
 _HTTP = re.compile(rb"(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE) ", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-
-
-class Gone(Exception):
-    """the client left, or we sent it away"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +61,9 @@ class Connection(SMTP):
     """One client. `listener` says by which of our addresses it came; `ended` is called when it is over."""
 
     def __init__(self, setting: Setting, listener: str, ended: Callable[["Connection"], None]) -> None:
-        # The base's own __init__ walks all members twice and asks the resolver for our name: a seventh
-        # of the cost of a mail. What its remaining methods need is set here.
+        # The base's own __init__ walks all members twice, makes streams and asks the resolver for our
+        # name: a fifth of the cost of a mail. None of what it sets up is used here.
         self.loop = asyncio.get_running_loop()
-        asyncio.StreamReaderProtocol.__init__(
-            self,
-            asyncio.StreamReader(limit=_CHUNK, loop=self.loop),
-            client_connected_cb=self._cb_client_connected,
-            loop=self.loop,
-        )
         self.setting = setting
         self.hostname = setting.hostname
         self.transport: Any = None
@@ -73,25 +71,31 @@ class Connection(SMTP):
         self.busy = False
         """True between DATA and its reply: stopping waits for it."""
         self.closing = False
-        self._ended = ended
         self.buffer = b""
-        self._eof = False
+        self._at = 0
+        self.content: Callable[[bytes], bytes] | None = None
+        """Takes what arrives while a mail's content is awaited; gives what followed its final dot."""
+        self._ended = ended
+        self._holding: asyncio.Task[None] | None = None
+        self._eof = self._unread = self._stopped = self._overlong = self._turning = False
         self._replies: list[bytes] = []
         self._errors = 0
         self._refusal: Reply | None = None
         self._begun = self._active = self.loop.time()
         self._timer: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
 
     # -- the connection -----------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet it, unless it may not send here."""
-        asyncio.StreamReaderProtocol.connection_made(self, transport)
         self.transport = transport
         self._identify(transport)
         self._timer = self.loop.call_later(self.setting.options.idle_timeout, self._watch)
-        self._task = self.loop.create_task(self._serve())
+        if self._refusal:
+            journal.rejected(self.client, self._refusal, "connection")
+            self.dismiss(self._refusal)
+        else:
+            self._write(_line(Reply(220, "", f"{self.hostname} ESMTP")))
 
     def _identify(self, transport: asyncio.BaseTransport) -> None:
         connection = transport.get_extra_info("socket")
@@ -108,20 +112,42 @@ class Connection(SMTP):
         self.client = Client(address, protocol="SMTP", listener=self.client.listener, uid=uid)
 
     def data_received(self, data: bytes) -> None:
-        """Note that the client is alive."""
+        """Work off what the client sends, or keep it until the session may go on."""
         self._active = self.loop.time()
-        asyncio.StreamReaderProtocol.data_received(self, data)
+        self.buffer = self.buffer + data if self.buffer else data
+        self._go_on()
 
-    def eof_received(self) -> bool | None:
+    def eof_received(self) -> bool:
         """The client has said all it will say: what it has sent is still served (`printf ... | nc -N`)."""
-        return asyncio.StreamReaderProtocol.eof_received(self)
+        self._eof = True
+        self._go_on()
+        return True
+
+    def pause_writing(self) -> None:
+        """The client does not read our answers: nothing more is done for it until it does."""
+        self._unread = True
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        self._unread = False
+        self._go_on()
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone; a mail whose final dot was read is kept all the same."""
-        asyncio.StreamReaderProtocol.connection_lost(self, error)
         self.transport = None
+        self.closing = True
         if self._timer:
             self._timer.cancel()
+        if self._holding is None:
+            self._end()
+
+    def _end(self) -> None:
+        """Nothing more will be done for this client."""
+        self.lost()
+        self._ended(self)
+
+    def lost(self) -> None:
+        """The client is gone: forget what it had begun."""
 
     def _watch(self) -> None:
         """Look from time to time whether the client is still alive: one timer, not one per command."""
@@ -129,6 +155,8 @@ class Connection(SMTP):
             return
         now = self.loop.time()
         idle = self.setting.options.idle_timeout
+        if self._holding:
+            self._active = now  # it waits for us
         left = min(self._active + idle, self._begun + _LONGEST_SESSION) - now
         if left > 0:
             self._timer = self.loop.call_later(left, self._watch)
@@ -136,60 +164,96 @@ class Connection(SMTP):
             self.dismiss(Reply(421, "4.4.2", "idle for too long"))
 
     def dismiss(self, reply: Reply) -> None:
-        """Say this and hang up; a client that does not read is cut off after a moment."""
-        transport = self.transport
+        """Say this and hang up."""
         self.closing = True
-        if transport is None:
-            return
-        transport.write(_line(reply))
-        transport.close()
-        self.loop.call_later(_GRACE, transport.abort)
+        self.answer(reply)
+        self._flush()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close; a client that does not read our last words is cut off after a moment."""
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.close()
+            self.loop.call_later(_GRACE, self.transport.abort)
 
     # -- reading and answering ----------------------------------------------------------------------
 
-    async def _serve(self) -> None:
+    def _go_on(self) -> None:
+        """Work off the buffer, as far as may be; then answer."""
+        if self._turning or self._holding or self._unread:
+            self._throttle()
+            return
+        self._turning = True
         try:
-            if self._refusal:
-                journal.rejected(self.client, self._refusal, "connection")
-                self.dismiss(self._refusal)
-                return
-            self.answer(Reply(220, "", f"{self.hostname} ESMTP"))
-            while not self.closing:
-                await self._command(await self._read_line())
-        except (Gone, ConnectionError):
-            pass
+            self._work_off()
         except Exception as fault:
             journal.fault("session", fault)
             self.dismiss(Reply(451, "4.3.0", "local trouble, try again later"))
         finally:
-            self._ended(self)
-            if self.transport is not None:
-                self.transport.close()
-                self.loop.call_later(_GRACE, self.transport.abort)
+            self._turning = False
+        self._flush()
+        self._throttle()
+        if self.transport is not None and (self.closing or (self._eof and not self._holding and not self._unread)):
+            self._hang_up()
 
-    async def more(self) -> bytes:
-        """The next octets. Answers go out first: the client may be waiting for them. Raises Gone at the end."""
-        await self._flush()
-        data = await self._reader.read(_CHUNK)
-        if not data:
-            raise Gone
-        return data
+    def _work_off(self) -> None:
+        self._at = 0
+        try:
+            for _ in range(_TURN):
+                if self.closing or self._holding or self._at == len(self.buffer):
+                    return
+                if self.content is not None:
+                    data, self.buffer, self._at = self.buffer[self._at :], b"", 0
+                    self.buffer = self.content(data) or b""
+                elif (line := self._next_line()) is not None:
+                    self._command(line)
+                else:
+                    return
+            self.loop.call_soon(self._go_on)
+        finally:
+            self.buffer = self.buffer[self._at :]
 
-    async def _read_line(self) -> bytes:
-        """One command line without its line end; one that is too long is answered here."""
-        while True:
-            at = self.buffer.find(b"\n")
-            if 0 <= at <= MAX_COMMAND:
-                line, self.buffer = self.buffer[:at], self.buffer[at + 1 :]
-                return line.removesuffix(b"\r")
-            if at < 0 and len(self.buffer) <= MAX_COMMAND:
-                self.buffer += await self.more()
-                continue
-            while at < 0:
-                self.buffer = await self.more()
-                at = self.buffer.find(b"\n")
-            self.buffer = self.buffer[at + 1 :]
+    def _next_line(self) -> bytes | None:
+        """One command line without its line end, None while it is incomplete; one that is too long is answered here."""
+        begin, end = self._at, self.buffer.find(b"\n", self._at)
+        if end < 0:
+            if len(self.buffer) - begin > MAX_COMMAND:
+                self._overlong, self._at = True, len(self.buffer)
+            return None
+        self._at = end + 1
+        if self._overlong or end - begin > MAX_COMMAND:
+            self._overlong = False
             self.refuse(Reply(500, "5.5.2", "line too long"), "command")
+            return None if self.closing else self._next_line()
+        return self.buffer[begin:end].removesuffix(b"\r")
+
+    def hold(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` before anything else that this client asks for. It outlasts the client."""
+        self._holding = self.loop.create_task(self._held(work))
+
+    async def _held(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as fault:
+            journal.fault("session", fault)
+            self.answer(Reply(451, "4.3.0", "local trouble, try again later"))
+        finally:
+            self._holding = None
+        if self.transport is None:
+            self._end()
+        else:
+            self._go_on()
+
+    def _throttle(self) -> None:
+        """Read from the client only what can be worked off."""
+        stop = (self._holding is not None or self._unread) and len(self.buffer) > _CHUNK
+        if stop == self._stopped or self._eof or self.transport is None or self.transport.is_closing():
+            return
+        self._stopped = stop
+        if stop:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
 
     def answer(self, reply: Reply) -> None:
         """Answer; it is sent when the client's pipelined commands are used up."""
@@ -204,17 +268,17 @@ class Connection(SMTP):
             self.closing = True
         self.answer(reply)
 
-    async def _flush(self) -> None:
+    def _flush(self) -> None:
         """Send what was answered; one write for a group of pipelined commands (RFC 2920 3.2)."""
-        if not self._replies:
-            return
-        data, self._replies = b"".join(self._replies), []
-        if self.transport is None:
-            return
-        self._writer.write(data)
-        await self._writer.drain()
+        if self._replies:
+            data, self._replies = b"".join(self._replies), []
+            self._write(data)
 
-    async def _command(self, line: bytes) -> None:
+    def _write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def _command(self, line: bytes) -> None:
         verb, _, argument = line.partition(b" ")
         if not self.client.helo and self._errors == 0 and (_HTTP.match(line) or line[:1] in (b"\x16", b"*")):
             self.refuse(Reply(421, "4.7.0", "this is SMTP"), "not SMTP")
@@ -224,12 +288,10 @@ class Connection(SMTP):
         elif not line:
             self.refuse(Reply(500, "5.5.2", "empty line"), "command")
         else:
-            await self.execute(verb.upper(), argument.strip(b" "))
-        if self.closing or b"\n" not in self.buffer:
-            await self._flush()
+            self.execute(verb.upper(), argument.strip(b" "))
 
     @abstractmethod
-    async def execute(self, verb: bytes, argument: bytes) -> None:
+    def execute(self, verb: bytes, argument: bytes) -> None:
         """Do one command and answer it."""
 
 

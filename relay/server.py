@@ -7,14 +7,13 @@ Nothing here waits for anything but the client and `spool.put`: 250 follows its 
 A session is never cancelled by its client's leaving: once the final dot was read, the mail is kept.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from relay import admission, encoded_word, journal, message
 from relay.address import Address, AddressError, parse_path
-from relay.connection import Connection, Gone, Setting
+from relay.connection import Connection, Setting
 from relay.dataphase import DataPhase
 from relay.entry import Entry, Event
 from relay.errors import SpoolFull
@@ -40,20 +39,30 @@ class _Transaction:
     over: Reply | None = None
 
 
+@dataclass(slots=True)
+class _Reception:
+    """A mail on its way in: what its content goes into, and why it will be refused, if so."""
+
+    transaction: _Transaction
+    draft: Draft
+    phase: DataPhase
+    seen: int = 0
+    refusal: Reply | None = None
+
+
 class Session(Connection):
     """One client's SMTP session."""
 
     _transaction: _Transaction | None = None
+    _reception: _Reception | None = None
 
-    async def execute(self, verb: bytes, argument: bytes) -> None:
+    def execute(self, verb: bytes, argument: bytes) -> None:
         """Do one command and answer it."""
         method = self._COMMANDS.get(verb)
         if method is None:
             self.refuse(Reply(500, "5.5.1", "command not recognized"), "command")
-            return
-        waiting = method(self, argument)
-        if waiting is not None:
-            await waiting
+        else:
+            method(self, argument)
 
     def _hello(self, argument: bytes) -> bool:
         name = argument.decode("utf-8", "replace")
@@ -127,7 +136,7 @@ class Session(Connection):
         transaction.recipients.setdefault(accepted.key, Recipient.accepted(accepted))
         return self.answer(Reply(250, "2.1.5", "recipient ok"))
 
-    async def _data(self, argument: bytes) -> None:
+    def _data(self, argument: bytes) -> None:
         transaction = self._transaction
         if argument:
             return self.refuse(Reply(501, "5.5.4", "DATA has no argument"), "DATA")
@@ -138,54 +147,53 @@ class Session(Connection):
             return self.refuse(transaction.over, "DATA")
         if not transaction.recipients:
             return self.refuse(Reply(554, "5.5.1", "no valid recipients"), "DATA")
-        self.answer(Reply(354, "", "end with <CRLF>.<CRLF>"))
-        self.busy = True
-        try:
-            reply = await self._receive(transaction)
-        finally:
-            self.busy = False
-        if reply.positive:
-            return self.answer(reply)
-        return self.refuse(reply, "DATA")
-
-    async def _receive(self, transaction: _Transaction) -> Reply:
-        """Stream the mail into a draft, judge it, keep it; the reply to the final dot."""
-        draft = self.setting.spool.draft()
-        try:
-            refusal = await self._stream(draft)
-            if refusal:
-                return refusal
-            return await self._keep(transaction, draft)
-        except SpoolFull as fault:
-            journal.fault("spool", fault)
-            return Reply(452, "4.3.1", "no space left for mail, try again later")
-        except (Gone, ConnectionError):
-            raise
-        except Exception as fault:
-            journal.fault("reception", fault)
-            return Reply(451, "4.3.0", "local trouble, try again later")
-        finally:
-            draft.discard()  # does nothing once the spool has it
-
-    async def _stream(self, draft: Draft) -> Reply | None:
-        """Read up to the final dot. What will be refused is read but not kept."""
         options = self.setting.options
         phase = DataPhase(refuse_bare_lf=options.bare_newline == "refuse")
-        refusal: Reply | None = None
-        seen = 0
-        chunk, self.buffer = self.buffer, b""
-        while True:
-            content = phase.feed(chunk) if chunk else b""
-            seen += len(content)
-            if refusal is None:
-                refusal = self._store(draft, content, phase.fault, seen)
-            if phase.done:
-                self.buffer = phase.rest
-                return refusal
-            if seen > options.max_size + _OVERRUN:
-                self.dismiss(admission.too_big(options))
-                raise Gone
-            chunk = await self.more()
+        self._reception = _Reception(transaction, self.setting.spool.draft(), phase)
+        self.content = self._content
+        self.busy = True
+        return self.answer(Reply(354, "", "end with <CRLF>.<CRLF>"))
+
+    def _content(self, data: bytes) -> bytes:
+        """Stream a mail into its draft up to the final dot. What will be refused is read but not kept."""
+        reception = self._reception
+        assert reception is not None
+        phase, options = reception.phase, self.setting.options
+        content = phase.feed(data)
+        reception.seen += len(content)
+        if reception.refusal is None:
+            reception.refusal = self._store(reception.draft, content, phase.fault, reception.seen)
+        if phase.done:
+            self.content = self._reception = None
+            self.hold(self._finish(reception))
+            return phase.rest
+        if reception.seen > options.max_size + _OVERRUN:
+            self.dismiss(admission.too_big(options))
+        return b""
+
+    def lost(self) -> None:
+        """The client is gone: a mail without its final dot never was one."""
+        if self._reception is not None:
+            self._reception.draft.discard()
+            self._reception = None
+
+    async def _finish(self, reception: _Reception) -> None:
+        """Answer the final dot."""
+        try:
+            reply = reception.refusal or await self._keep(reception.transaction, reception.draft)
+        except SpoolFull as fault:
+            journal.fault("spool", fault)
+            reply = Reply(452, "4.3.1", "no space left for mail, try again later")
+        except Exception as fault:
+            journal.fault("reception", fault)
+            reply = Reply(451, "4.3.0", "local trouble, try again later")
+        finally:
+            reception.draft.discard()  # does nothing once the spool has it
+            self.busy = False
+        if reply.positive:
+            self.answer(reply)
+        else:
+            self.refuse(reply, "DATA")
 
     def _store(self, draft: Draft, content: bytes, fault: str, seen: int) -> Reply | None:
         """Append to the draft; the refusal, if there is now a reason for one."""
@@ -226,7 +234,7 @@ class Session(Connection):
             summary=encoded_word.decode(mail.text("subject")[:1000])[:200],
             events=(Event(now, "accepted", f"from {self.client.address} by {self.client.listener}"),),
         )
-        await asyncio.shield(setting.spool.put(entry, draft))
+        await setting.spool.put(entry, draft)
         journal.accepted(entry)
         setting.queued()
         return Reply(250, "2.0.0", f"queued as {entry.id}")
@@ -251,7 +259,7 @@ class Session(Connection):
     def _unsupported(self, _argument: bytes) -> None:
         self.refuse(Reply(502, "5.5.1", "command not supported"), "command")
 
-    _COMMANDS: ClassVar[dict[bytes, Callable[["Session", bytes], Awaitable[None] | None]]] = {
+    _COMMANDS: ClassVar[dict[bytes, Callable[["Session", bytes], None]]] = {
         b"HELO": _helo,
         b"EHLO": _ehlo,
         b"MAIL": _mail,
