@@ -146,6 +146,12 @@ def warning(entry_id: str, text: str) -> None:
     _tell(logging.WARNING, "warning", entry_id or "-", "%(text)s", {"text": clean(text)})
 
 
+def alarm(text: str) -> None:
+    """Something about the relay itself that a person must look at now; said once, not for every mail."""
+    COUNTERS["alarms"] += 1
+    _tell(logging.ERROR, "alarm", "-", "ALARM: %(text)s", {"text": clean(text)})
+
+
 def info(entry_id: str, text: str) -> None:
     """Something about one mail (or "" for the relay itself) that needs nobody."""
     _tell(logging.INFO, "info", entry_id or "-", "%(text)s", {"text": clean(text)})

@@ -1,84 +1,48 @@
-"""Draft: a mail's octets while they arrive; small ones in memory, large ones in a file of their own.
+"""Draft: a mail's octets while they arrive; small ones in memory, large ones in a file of their own."""
 
-Files are made with O_EXCL and O_NOFOLLOW, mode 0600, in a folder that only we may enter.
-"""
-
-import contextlib
-import errno
 import os
-import secrets
-from dataclasses import dataclass
-from pathlib import Path
+import zlib
 
-from relay.errors import SpoolError, SpoolFull
+from relay.errors import SpoolError
 from relay.message import Body, BytesBody
+from relay.spool.files import BodyFiles, FileBody, spool_fault
 
 SMALL = 262144
 """Octets up to which a mail stays in memory and in the database."""
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def spool_fault(fault: OSError) -> SpoolError:
-    """The spool's own error for an OSError; its text names no path."""
-    text = os.strerror(fault.errno or 0)
-    return SpoolFull(f"spool: {text}") if fault.errno in _FULL else SpoolError(f"spool: {text}")
-
-
-@dataclass(frozen=True, slots=True)
-class FileBody:
-    """A mail that lies in a file of its own."""
-
-    path: Path
-    size: int
-
-    def read(self, start: int, stop: int) -> bytes:
-        """The octets from `start` up to `stop`. Raises SpoolError when the file is gone or too short."""
-        stop = min(stop, self.size)
-        if start >= stop:
-            return b""
-        try:
-            fd = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                octets = os.pread(fd, stop - start, start)
-            finally:
-                os.close(fd)
-        except OSError as fault:
-            raise spool_fault(fault) from fault
-        if not octets:
-            raise SpoolError("spool: a mail's file is shorter than it was")
-        return octets
-
 
 class FileDraft:
-    """A draft that moves from memory into `folder` when it grows beyond SMALL."""
+    """A draft that moves from memory into a file when it grows beyond SMALL; without `files` it stays."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder = folder
+    def __init__(self, files: BodyFiles | None) -> None:
+        self._files = files
         self._octets = bytearray()
         self._fd = -1
+        self._doubts = 0
         self.name = ""
         self.size = 0
+        self.crc = 0
         self.taken = False
+        self._broken = False
 
     def write(self, data: bytes) -> None:
         """Append. Raises SpoolFull when the disk is full, SpoolError on other faults."""
         self.size += len(data)
+        self.crc = zlib.crc32(data, self.crc)
         try:
             if self._fd >= 0:
                 self._append(data)
                 return
             self._octets += data
-            if self._folder is not None and self.size > SMALL:
-                self._move_to_file()
+            if self._files is not None and self.size > SMALL:
+                self._move_to_file(self._files)
         except OSError as fault:
+            self._broken = True
             raise spool_fault(fault) from fault
 
-    def _move_to_file(self) -> None:
-        assert self._folder is not None
-        self.name = f"{secrets.token_hex(12)}.eml"
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._fd = os.open(self._folder / self.name, flags, 0o600)
+    def _move_to_file(self, files: BodyFiles) -> None:
+        self._doubts = files.doubts
+        self.name, self._fd = files.create()
         self._append(bytes(self._octets))
         self._octets = bytearray()
 
@@ -94,21 +58,22 @@ class FileDraft:
 
     def body(self) -> Body:
         """What was written."""
-        if self.name and self._folder is not None:
-            return FileBody(self._folder / self.name, self.size)
+        if self.name and self._files is not None:
+            return FileBody(self._files, self.name, self.size)
         return BytesBody(bytes(self._octets))
 
     def sync(self) -> None:
-        """Make a file draft survive a power cut: its octets, then its name. Raises SpoolError."""
-        if self._fd < 0 or self._folder is None:
+        """Make a file draft survive a power cut: its octets, then its name. Raises SpoolError.
+
+        Once only: what a failed write or sync has left is never tried again.
+        """
+        if self._broken:
+            raise SpoolError("spool: a part of this mail could not be written")
+        if not self.name or self._files is None:
             return
+        self._broken = True
         try:
-            os.fsync(self._fd)
-            folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            self._files.sync(self._fd, self._doubts)
         except OSError as fault:
             raise spool_fault(fault) from fault
         finally:
@@ -122,9 +87,8 @@ class FileDraft:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        if self.name and self._folder is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._folder / self.name)
+        if self.name and self._files is not None:
+            self._files.remove(self.name)
         self._octets = bytearray()
 
     def __del__(self) -> None:

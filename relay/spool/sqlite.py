@@ -9,9 +9,9 @@
 
 import asyncio
 import contextlib
+import functools
 import os
 import sqlite3
-import stat
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,11 @@ from relay.entry import Entry, State, decode, encode
 from relay.errors import LeaseLost, SpoolError
 from relay.message import Body, BytesBody
 from relay.spool import folder
-from relay.spool.draft import FileBody, FileDraft
+from relay.spool.draft import FileDraft
+from relay.spool.files import BodyFiles, spool_fault
 from relay.spool.listing import Listing
 from relay.spool.protocol import Claim, Clock, Draft, SpoolOptions, Wanted
-from relay.spool.writer import Writer, sqlite_fault
+from relay.spool.writer import LOG_SIZE, Writer, sqlite_fault
 
 FORMAT = 1
 """PRAGMA user_version of this layout; a later one is refused."""
@@ -50,8 +51,8 @@ class SqliteSpool:
     def __init__(self, options: SpoolOptions, clock: Clock) -> None:
         self._options, self._clock = options, clock
         self._folder = Path(options.path)
-        self._files = self._folder / "bodies"
-        self._lock = -1
+        self._files = BodyFiles(self._folder / "bodies")
+        self._locks: tuple[int, ...] = ()
         self._token = 0
         self._leases: dict[str, tuple[int, float]] = {}
         """By id: the token of its last claim, and until when it holds. Touched by the writer's thread only."""
@@ -70,20 +71,25 @@ class SqliteSpool:
 
     async def open(self) -> None:
         """Create or open the spool. Raises SpoolError when it is in use, foreign, or of a later format."""
-        self._lock = folder.enter(self._folder, (self._files,), self._database)
-        writer = Writer(self._connect)
+        self._locks = folder.enter(self._folder, (self._files.path,), self._database)
+        writer = Writer(self._database, self._connect)
         try:
+            self._files.open()
             await writer.start()
             self._writer = writer
             await self._do(self._recover)
             self._reader = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, check_same_thread=False)
             self._listing = Listing(self._database)
-        except sqlite3.Error as fault:
+        except (sqlite3.Error, OSError) as fault:
             await self.close()
-            raise sqlite_fault(fault) from fault
+            raise (spool_fault(fault) if isinstance(fault, OSError) else sqlite_fault(fault)) from fault
         except SpoolError:
             await self.close()
             raise
+        [(queued,)] = await self._read("SELECT count(*) FROM entries", ())
+        journal.info(
+            "", f"spool {self._folder}: SQLite {sqlite3.sqlite_version}, format {FORMAT}, {queued} mails in it"
+        )
 
     @property
     def _database(self) -> Path:
@@ -95,6 +101,8 @@ class SqliteSpool:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA temp_store = MEMORY")
+            connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer does that itself
+            connection.execute(f"PRAGMA journal_size_limit = {LOG_SIZE}")
             version = connection.execute("PRAGMA user_version").fetchone()[0]
             if version > FORMAT:
                 raise SpoolError(f"spool {self._folder}: it has format {version}, this program reads up to {FORMAT}")
@@ -112,24 +120,26 @@ class SqliteSpool:
         """Sweep the files that a crash has orphaned: written, but never named by a row."""
         named = {name for (name,) in connection.execute("SELECT file FROM entries WHERE file <> ''")}
         named |= {name for (name,) in connection.execute("SELECT file FROM damaged WHERE file <> ''")}
-        for path in self._files.glob("*.eml"):
+        for path in self._files.path.glob("*.eml"):
             if path.name not in named:
-                path.unlink(missing_ok=True)
+                self._files.remove(path.name)
 
     async def close(self) -> None:
-        """Finish what was begun, then let go."""
-        if self._writer:
-            await self._writer.stop()
-            self._writer = None
+        """Finish what was begun, then let go: the writer last, since the last connection empties the log."""
         if self._listing:
             await self._listing.close()
             self._listing = None
-        if self._reader:
-            self._reader.close()
-            self._reader = None
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        async with self._reading:
+            if self._reader:
+                self._reader.close()
+                self._reader = None
+        if self._writer:
+            await self._writer.stop()
+            self._writer = None
+        self._files.close()
+        for descriptor in self._locks:
+            os.close(descriptor)
+        self._locks = ()
 
     async def _do(self, operation: Callable[[sqlite3.Connection], Any]) -> Any:
         if self._writer is None:
@@ -234,14 +244,7 @@ class SqliteSpool:
             if data is None or len(data) != size:
                 raise ValueError("its body is missing or cut short")
             return BytesBody(data)
-        path = self._files / file
-        try:
-            status = os.lstat(path)
-        except OSError as fault:
-            raise ValueError(f"its body file: {os.strerror(fault.errno or 0)}") from fault
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_size != size:
-            raise ValueError("its body file is not the one that was written")
-        return FileBody(path, size)
+        return self._files.find(file, size, None)
 
     def _set_aside(self, connection: sqlite3.Connection, seq: int, name: str, reason: str) -> None:
         """A row that can not be read blocks nobody: it moves to `damaged`, for a person to look at."""
@@ -310,7 +313,7 @@ class SqliteSpool:
                 connection.execute("DELETE FROM entries WHERE seq = ?", (seq,))
                 connection.execute("DELETE FROM bodies WHERE seq = ?", (seq,))
                 if file and self._writer:
-                    self._writer.after_commit.append(lambda path=self._files / file: path.unlink(missing_ok=True))  # type: ignore[misc]
+                    self._writer.after_commit.append(functools.partial(self._files.remove, file))
         if self._writer:
             self._writer.after_commit.append(lambda: self._release(owned))
 

@@ -1,0 +1,239 @@
+"""A disk that fails, and who may touch the spool: promise 1 where the disk does not keep its own."""
+
+import asyncio
+import errno
+import os
+import sqlite3
+from dataclasses import replace
+
+import pytest
+
+from relay.entry import State
+from relay.errors import SpoolError
+from relay.spool import Wanted, writer
+
+BIG = b"x" * 400_000
+
+
+class Connection(sqlite3.Connection):
+    """Every statement is noted; the next one that begins with `fails` raises what SQLite would for a failed fsync."""
+
+    fails = ""
+    code = sqlite3.SQLITE_IOERR_FSYNC
+    said = []
+
+    def execute(self, sql, *values):
+        self.said.append(sql)
+        if self.fails and sql.startswith(self.fails):
+            type(self).fails = ""
+            self.said.append("FAILED")
+            fault = sqlite3.OperationalError("disk I/O error")
+            fault.sqlite_errorcode = self.code
+            raise fault
+        return super().execute(sql, *values)
+
+
+@pytest.fixture
+def planted(monkeypatch):
+    """The class of the spool's connections; its `fails` is reset."""
+    real = sqlite3.connect
+    monkeypatch.setattr(Connection, "said", [])
+    monkeypatch.setattr(Connection, "fails", "")
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: real(*a, **{"factory": Connection, **k}))
+    return Connection
+
+
+def alarms(caplog):
+    return [record.getMessage() for record in caplog.records if "ALARM" in record.getMessage()]
+
+
+def test_promise_1_a_failed_sync_is_never_believed_again(sqlite, run, planted, caplog):
+    """Who was in that commit is refused, and before the next one all that was committed is written anew."""
+
+    async def story():
+        async with sqlite.open() as spool:
+            await sqlite.put(spool, "before")
+            planted.fails = "COMMIT"
+            names = [f"m{n}" for n in range(9)]
+            results = await asyncio.gather(*(sqlite.put(spool, name) for name in names), return_exceptions=True)
+            answered = {name for name, result in zip(names, results, strict=True) if not isinstance(result, SpoolError)}
+            assert len(answered) < 9
+            await sqlite.put(spool, "after")
+            assert {e.id async for e in spool.browse(Wanted(limit=99))} == {"before", "after"} | answered
+
+    run(story())
+    assert len(alarms(caplog)) == 1
+    assert "no mail is taken until the disk writes again" in alarms(caplog)[0]
+    behind = planted.said[planted.said.index("FAILED") + 1 :]
+    assert behind[:2] == ["ROLLBACK", "PRAGMA wal_checkpoint(TRUNCATE)"]
+
+
+def test_while_the_disk_fails_nothing_is_taken_and_it_mends_by_itself(sqlite, run, planted, caplog, monkeypatch):
+    monkeypatch.setattr(writer, "MEND_PAUSE", 0.2)
+
+    async def story():
+        async with sqlite.open() as spool:
+            await sqlite.put(spool, "before")
+            planted.fails = "COMMIT"
+            with pytest.raises(SpoolError, match="disk I/O error"):
+                await sqlite.put(spool, "refused")
+            planted.fails = "PRAGMA wal_checkpoint(TRUNCATE)"
+            with pytest.raises(SpoolError, match="the disk fails"):
+                await sqlite.put(spool, "refused")
+            with pytest.raises(SpoolError, match="the disk fails"):
+                await spool.claim(Wanted(), 0)
+            await asyncio.sleep(0.25)
+            assert [c.entry.id for c in await spool.claim(Wanted(limit=9), 0)] == ["before"]
+            await sqlite.put(spool, "after")
+
+    run(story())
+    assert len(alarms(caplog)) == 1
+
+
+def test_a_checkpoint_that_fails_is_noticed(sqlite, run, planted, caplog, monkeypatch):
+    monkeypatch.setattr(writer, "LOG_SIZE", 0)
+
+    async def story():
+        async with sqlite.open() as spool:
+            planted.fails = "PRAGMA wal_checkpoint(PASSIVE)"
+            await sqlite.put(spool, "a")
+            await sqlite.put(spool, "b")
+            assert "PRAGMA wal_checkpoint(TRUNCATE)" in planted.said
+
+    run(story())
+    assert len(alarms(caplog)) == 1
+
+
+def test_a_full_disk_is_no_failing_one(sqlite, run, planted, caplog, monkeypatch):
+    monkeypatch.setattr(Connection, "code", sqlite3.SQLITE_FULL)
+
+    async def story():
+        async with sqlite.open() as spool:
+            planted.fails = "COMMIT"
+            with pytest.raises(SpoolError, match="full"):
+                await sqlite.put(spool, "a")
+            await sqlite.put(spool, "a")
+
+    run(story())
+    assert alarms(caplog) == []
+
+
+def test_a_large_mail_begun_before_another_ones_failed_sync_is_refused(sqlite, run, monkeypatch, caplog):
+    """The kernel has told one of them about a lost write, and takes the pages for clean."""
+
+    async def story():
+        async with sqlite.open() as spool:
+            first, second = spool.draft(), spool.draft()
+            first.write(BIG)
+            second.write(BIG)
+            real = os.fsync
+
+            def fsync(fd):
+                monkeypatch.setattr(os, "fsync", real)
+                raise OSError(errno.EIO, "planted")
+
+            monkeypatch.setattr(os, "fsync", fsync)
+            for name, draft in (("a", first), ("b", second)):
+                with pytest.raises(SpoolError):
+                    await spool.put(sqlite.entry(name, size=len(BIG)), draft)
+                with pytest.raises(SpoolError):
+                    await spool.put(sqlite.entry(name, size=len(BIG)), draft)
+                draft.discard()
+            await sqlite.put(spool, "c", octets=BIG)
+            assert [c.entry.id for c in await spool.claim(Wanted(limit=9), 0)] == ["c"]
+            assert len(list((sqlite.folder / "bodies").iterdir())) == 1
+
+    run(story())
+    assert len(alarms(caplog)) == 1
+
+
+def test_a_file_that_will_not_go_spoils_no_settlement(sqlite, run, monkeypatch):
+    async def story():
+        async with sqlite.open() as spool:
+            await sqlite.put(spool, "a", octets=BIG)
+            [claim] = await spool.claim(Wanted(), 0)
+
+            def unlink(*a, **k):
+                raise OSError(errno.EIO, "planted")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(os, "unlink", unlink)
+                await spool.settle([claim], (replace(claim.entry, state=State.DONE), None))
+            assert await spool.claim(Wanted(limit=9), 0) == []
+        async with sqlite.open():
+            assert list((sqlite.folder / "bodies").iterdir()) == [], "the next start sweeps it"
+
+    run(story())
+
+
+def test_the_log_stays_small(sqlite, run):
+    """10,000 mails through the spool: SQLite's log is begun afresh again and again, and empty after closing."""
+
+    async def story():
+        sizes = []
+        async with sqlite.open() as spool:
+            for _ in range(20):
+                await asyncio.gather(*(sqlite.put(spool, octets=b"y" * 2500) for _ in range(500)))
+                claims = await spool.claim(Wanted(limit=500), 0)
+                await spool.settle(claims, *((replace(c.entry, state=State.DONE), None) for c in claims))
+                sizes.append((sqlite.folder / "spool.sqlite-wal").stat().st_size)
+        assert max(sizes[1:]) < 3 * writer.LOG_SIZE
+        assert not (sqlite.folder / "spool.sqlite-wal").exists()
+
+    run(story())
+
+
+def test_readers_can_not_write(sqlite, run):
+    async def story():
+        async with sqlite.open() as spool:
+            with pytest.raises(SpoolError, match="readonly"):
+                await spool._read("DELETE FROM entries", ())
+
+    run(story())
+
+
+def test_a_second_daemon_is_refused_even_when_the_lock_file_was_removed(sqlite, run):
+    async def story():
+        async with sqlite.open():
+            (sqlite.folder / "lock").unlink()
+            with pytest.raises(SpoolError, match="another tracker-relay is using it"):
+                async with sqlite.open():
+                    raise AssertionError
+
+    run(story())
+
+
+@pytest.mark.parametrize("name", ["spool.sqlite", "spool.sqlite-wal", "lock"])
+@pytest.mark.parametrize("kind", ["symlink", "hard link", "folder", "fifo"])
+def test_nothing_but_a_plain_file_of_ours_is_taken_for_the_spool(sqlite, run, name, kind):
+    async def story():
+        async with sqlite.open():
+            pass
+        path, elsewhere = sqlite.folder / name, sqlite.folder.parent / "elsewhere"
+        path.unlink(missing_ok=True)
+        if kind == "symlink":
+            path.symlink_to(elsewhere)
+        elif kind == "hard link":
+            elsewhere.write_bytes(b"")
+            path.hardlink_to(elsewhere)
+        elif kind == "folder":
+            path.mkdir()
+        else:
+            os.mkfifo(path)
+        with pytest.raises(SpoolError, match=r"symbolic link|second name|no regular file|Is a directory"):
+            async with sqlite.open():
+                raise AssertionError
+        assert not elsewhere.exists() or elsewhere.read_bytes() == b""
+
+    run(story())
+
+
+def test_a_file_that_others_could_read_is_closed_to_them(sqlite, run):
+    async def story():
+        async with sqlite.open():
+            pass
+        (sqlite.folder / "spool.sqlite").chmod(0o644)
+        async with sqlite.open():
+            assert (sqlite.folder / "spool.sqlite").stat().st_mode & 0o777 == 0o600
+
+    run(story())
