@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import AnyStr
 
+from relay import charsets
+
 LONGEST_WORD = 75
 """Characters in one encoded word at most (RFC 2047 2)."""
 LONGEST_LINE = 76
@@ -17,11 +19,8 @@ LONGEST_LINE = 76
 
 _WORD = re.compile(r"=\?([^?\s]{1,40})\?([bBqQ])\?([^?\s]*)\?=")
 _ADJACENT = re.compile(r"[ \t\r\n]+")
-_CHARSETS = re.compile(
-    r"utf-?8|us-ascii|ascii|(?:iso-?)?8859-(?:[1-9]|1[0-6])|iso8859-\d{1,2}|latin-?1|windows-12(?:5[0-8])|cp12(?:5[0-8])|koi8-[ru]"
-    r"|shift[_-]jis|sjis|cp932|euc-jp|iso-2022-jp|gb2312|gbk|gb18030|big5|euc-kr|ks_c_5601-1987"
-)
-_ALIASES = {"ks_c_5601-1987": "cp949", "shift_jis": "cp932", "gb2312": "gb18030", "gbk": "gb18030"}
+_REMEMBERED = 1000
+"""Characters of a text that is worth remembering: the cache stays within a few megabytes, whatever is sent."""
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 _TEXT_SAFE = frozenset(range(33, 127)) - frozenset(b"=?_")
@@ -29,16 +28,20 @@ _PHRASE_SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 _ATOM_PHRASE = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 
 
-def known_charset(name: str) -> str:
-    """Python's codec for a charset of mail, "" for one that is unknown or no charset at all (rot13, idna)."""
-    word = name.lower().partition("*")[0]
-    return _ALIASES.get(word, word) if _CHARSETS.fullmatch(word) else ""
-
-
 def decode(text: str) -> str:
     """`text` with its encoded words decoded; blanks between two of them go (RFC 2047 6.2)."""
     if "=?" not in text:
         return text
+    return _remembered(text) if len(text) <= _REMEMBERED else _decode(text)
+
+
+def decodes(text: str) -> bool:
+    """True when `decode` understands every encoded word in `text`."""
+    words = _WORD.finditer(text) if "=?" in text else ()
+    return all(charsets.known(word[1]) and _octets(word[2], word[3]) is not None for word in words)
+
+
+def _decode(text: str) -> str:
     out: list[str] = []
     run: list[bytes] = []
     charset = ""
@@ -51,7 +54,7 @@ def decode(text: str) -> str:
 
     for found in _WORD.finditer(text):
         octets = _octets(found[2], found[3])
-        codec = known_charset(found[1])
+        codec = charsets.known(found[1])
         gap = text[at : found.start()]
         if octets is None or not codec:
             continue
@@ -65,6 +68,9 @@ def decode(text: str) -> str:
         at = found.end()
     flush()
     return "".join([*out, text[at:]])
+
+
+_remembered = lru_cache(1024)(_decode)
 
 
 def _octets(scheme: str, payload: str) -> bytes | None:
@@ -92,7 +98,7 @@ def encode(text: str, first: int, *, force: bool = False) -> str:
     text = clean(text).strip(" ")
     plain = text.isascii() and "=?" not in text and not force and "  " not in text
     if plain and all(len(word) <= 900 for word in text.split(" ")):
-        return _fold(text, first)
+        return fold(text, first)
     if text.isascii() and "=?" not in text and not force:
         return _fold_keeping_blanks(text, first)
     return _words(text, first, _TEXT_SAFE)
@@ -108,7 +114,8 @@ def encode_phrase(text: str, first: int) -> str:
     return _words(text, first, _PHRASE_SAFE)
 
 
-def _fold(text: str, first: int) -> str:
+def fold(text: str, first: int) -> str:
+    """Words with single blanks between them, folded behind a name that took `first` columns."""
     lines, column = [""], first
     for word in text.split(" "):
         if lines[-1] and column + 1 + len(word) > LONGEST_LINE:
@@ -166,6 +173,3 @@ def _chunks(letters: Sequence[AnyStr], first: int, per: int, columns: int) -> It
 def _quoted(char: str, safe: frozenset[int]) -> str:
     """One letter in the Q encoding (RFC 2047 4.2)."""
     return "".join("_" if o == 32 else chr(o) if o in safe else f"={o:02X}" for o in char.encode("utf-8"))
-
-
-decode = lru_cache(1024)(decode)

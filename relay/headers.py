@@ -4,7 +4,9 @@ A field that already says what a rule wants stays byte for byte, so a second pas
 """
 
 import re
+import unicodedata
 from dataclasses import replace
+from functools import partial
 
 from relay import encoded_word, mailboxes
 from relay.address import Address, ascii_domain
@@ -15,6 +17,7 @@ from relay.policy import DEFAULT_PREFIX, Context, Stamp
 
 TRACE_FIELD = "X-Tracker-Relay"
 _REPLY_MARK = re.compile(r"\s*re:\s*", re.IGNORECASE)
+_QUOTED = re.compile(rb'"[^"]*+"')
 _EMPTY_HOST = re.compile(rb"<([^<>@\s]+)@>")
 
 
@@ -27,16 +30,24 @@ def originator(mail: Mail, context: Context) -> Mail:
     written = _single(message, "from")
     if written and written.address and written.address.short:
         written = None  # `From: Harbour`: a tracker's name without an address
-    keep = policy.from_ == "keep" and written is not None
-    if not keep:
+    kept = _authors(message) if policy.from_ == "keep" else []
+    if not kept:
         display = policy.smtp_from_name or context.project
         forced = _put_mailbox(message, "From", Mailbox(display, sender))
         if forced is not message:
             message = forced.remove("sender")
             mail = mail.note("originator", f"From is {display} <{sender}>")
-    message = _reply_to(message, context, written, sender)
+    message = _reply_to(message, context, _answered(mail, context, written, sender))
     mail = mail.with_message(message)
-    return _reverse_path(mail, context, sender, keep=keep)
+    return _reverse_path(mail, context, sender, kept)
+
+
+def _authors(message: Message) -> list[Address]:
+    """The addresses of a valid From: one field, every mailbox with a full address."""
+    fields = message.get_all("from")
+    found = [box.address for box in mailboxes.read(fields[0].text)] if len(fields) == 1 else []
+    full = [address for address in found if address and not address.short]
+    return full if len(full) == len(found) else []
 
 
 def _single(message: Message, name: str) -> Mailbox | None:
@@ -48,36 +59,52 @@ def _single(message: Message, name: str) -> Mailbox | None:
 
 def _put_mailbox(message: Message, name: str, wanted: Mailbox) -> Message:
     field = message.get(name)
-    quoted_word = field is not None and re.search(rb'"[^"]*=\?[^"]*\?=[^"]*"', field.value)
+    quoted_word = field is not None and any(b"=?" in text for text in _QUOTED.findall(field.value))
     if _single(message, name) == wanted and not quoted_word:
         return message
     return message.put(name, f"{name}: {mailboxes.write([wanted], len(name) + 2)}\r\n".encode())
 
 
-def _reply_to(message: Message, context: Context, written: Mailbox | None, sender: Address) -> Message:
-    """smtp_replyto; else the tracker's own if it holds an address; else the From that a tracker reads."""
+def _answered(mail: Mail, context: Context, written: Mailbox | None, sender: Address) -> Mailbox | None:
+    """The From of a tracker that takes replies, if it was replaced; never a recipient who is to stay hidden."""
+    if context.policy.from_ != "force" or not context.facts.takes_replies or written is None or written.address is None:
+        return None
+    key = written.address.key
+    hidden = any(r.address.key == key and not r.shown for r in mail.envelope.recipients)
+    return None if hidden or key == sender.key else written
+
+
+def _reply_to(message: Message, context: Context, answered: Mailbox | None) -> Message:
+    """smtp_replyto; else the tracker's own where it holds an address; else the From that it reads answers at."""
     policy = context.policy
     if policy.smtp_replyto is not None:
         return _put_mailbox(message, "Reply-To", Mailbox("", policy.full(policy.smtp_replyto)))
-    fields = message.get_all("reply-to")
-    if any(box.address and not box.address.short for field in fields for box in mailboxes.read(field.text)):
-        return message
-    message = message.remove("reply-to")
-    replaced = written is not None and written.address is not None and written.address.key != sender.key
-    if context.facts.takes_replies and replaced and policy.from_ == "force" and written:
-        return _put_mailbox(message, "Reply-To", written)
+    empty = [field for field in message.get_all("reply-to") if not _has_address(field)]
+    if empty:
+        message = message.with_fields(tuple(field for field in message.fields if field not in empty))
+    if answered and not message.get("reply-to"):
+        return _put_mailbox(message, "Reply-To", answered)
     return message
 
 
-def _reverse_path(mail: Mail, context: Context, sender: Address, *, keep: bool) -> Mail:
-    """smtp_from's address; a null one is repaired only in recognised tracker mail that is no report."""
+def _has_address(field: Field) -> bool:
+    return any(box.address and not box.address.short for box in mailboxes.read(field.text))
+
+
+def _reverse_path(mail: Mail, context: Context, sender: Address, kept: list[Address]) -> Mail:
+    """The address of From, which is smtp_from's unless it was `kept`.
+
+    A null reverse-path is repaired only in recognised tracker mail that is no report.
+    """
     reverse = mail.envelope.reverse_path
     if reverse is None:
         automatic = mail.message.text("auto-submitted").lower().startswith("auto-replied")
         report = mail.message.text("content-type").lower().startswith("multipart/report")
         if automatic or report or not context.facts.recognised:
             return mail
-    elif keep and not reverse.short:
+    elif len(kept) == 1:
+        sender = kept[0]
+    elif kept and not reverse.short:
         return mail
     if reverse == sender:
         return mail
@@ -94,35 +121,52 @@ def subject_prefix(mail: Mail, context: Context) -> Mail:
     field = mail.message.get("subject")
     if not prefix or field is None:
         return mail
+    prefix = _collapse(prefix)
     subject = _collapse(encoded_word.decode(field.text))
-    marks, rest = _split_marks(subject)
-    if any(_begins(subject[at:], prefix) for at in range(len(subject) - len(rest) + 1)):
+    if _has_prefix(unicodedata.normalize("NFC", subject), unicodedata.normalize("NFC", prefix)):
         return mail
-    theirs = f"[{_collapse(context.facts.project)}]"
-    if context.facts.project and prefix != theirs and _begins(rest, theirs):
-        rest = rest[len(theirs) :].lstrip()
-    text = " ".join(part for part in (marks, prefix, rest) if part)
-    raw = f"Subject: {encoded_word.encode(text, len('Subject: '))}\r\n".encode()
+    if encoded_word.decodes(field.text):
+        theirs = f"[{_collapse(context.facts.project)}]" if context.facts.project else ""
+        text = _with_prefix(subject, prefix, theirs if prefix != theirs else "")
+        value = encoded_word.encode(text, len("Subject: "))
+    else:  # words in a charset that only the reader may know: they stay as they are
+        text = _with_prefix(_collapse(field.text), encoded_word.encode(prefix, len("Subject: ")), "")
+        value = encoded_word.fold(text.replace("\r\n", ""), len("Subject: "))
+    raw = f"Subject: {value}\r\n".encode()
     return mail.with_message(mail.message.put("Subject", raw)).note("subject_prefix", f"put {prefix} in front")
 
 
 def _collapse(text: str) -> str:
-    return re.sub(r"[ \t\r\n]+", " ", text).strip(" ")
+    """On one line, with single blanks: what subjects and prefixes are compared as."""
+    return re.sub(" +", " ", encoded_word.clean(text)).strip(" ")
 
 
-def _split_marks(subject: str) -> tuple[str, str]:
-    end = 0
-    while found := _REPLY_MARK.match(subject, end):
-        end = found.end()
-    return subject[:end].strip(), subject[end:]
+def _with_prefix(subject: str, prefix: str, theirs: str) -> str:
+    """The prefix behind the reply marks, in place of the tracker's own one where it has `theirs`."""
+    at = _places(subject)[-1]
+    rest = subject[at:]
+    if theirs and _stands(rest, theirs, 0):
+        rest = rest[len(theirs) :].lstrip()
+    return " ".join(part for part in (subject[:at].strip(), prefix, rest) if part)
 
 
-def _begins(text: str, prefix: str) -> bool:
-    """True when `text` begins with `prefix` as a word of its own."""
-    prefix = _collapse(prefix)
-    if not text.startswith(prefix):
-        return False
-    return not (prefix[-1:].isalnum() and text[len(prefix) : len(prefix) + 1].isalnum())
+def _has_prefix(subject: str, prefix: str) -> bool:
+    """True when the prefix stands behind the reply marks; one that looks like a mark itself, among them."""
+    return any(_stands(subject, prefix, at) for at in _places(subject))
+
+
+def _places(subject: str) -> list[int]:
+    """Where the subject proper could begin: at its start and behind each reply mark."""
+    places = [0]
+    while found := _REPLY_MARK.match(subject, places[-1]):
+        places.append(found.end())
+    return places
+
+
+def _stands(text: str, prefix: str, at: int) -> bool:
+    """True when `prefix` stands at that place as a word of its own."""
+    end = at + len(prefix)
+    return text.startswith(prefix, at) and not (prefix[-1:].isalnum() and text[end : end + 1].isalnum())
 
 
 def trace_fields(mail: Mail, context: Context) -> Mail:
@@ -137,11 +181,9 @@ def trace_fields(mail: Mail, context: Context) -> Mail:
     repair = rb"<\1@" + domain.encode("ascii") + rb">"
 
     for name in ("message-id", "in-reply-to", "references"):
-        for field in message.get_all(name):
-            raw = _EMPTY_HOST.sub(repair, field.raw)
-            if raw != field.raw:
-                message = message.map_fields(lambda f, old=field, new=raw: Field(new) if f is old else f)  # type: ignore[misc]
-                mail = mail.note("trace_fields", f"{name} had no host: {domain} put in")
+        if _EMPTY_HOST.search(b"".join(field.raw for field in message.get_all(name))):
+            message = message.map_fields(partial(_with_host, name, repair))
+            mail = mail.note("trace_fields", f"{name} had no host: {domain} put in")
     wanted = {"Date": stamp.date, "Message-ID": f"<{stamp.id}@{domain}>"}
     if context.policy.rewrite == "full":
         wanted |= {"Precedence": "bulk", "Auto-Submitted": "auto-generated"}
@@ -150,6 +192,10 @@ def trace_fields(mail: Mail, context: Context) -> Mail:
             message = message.put(name, f"{name}: {value}\r\n".encode("ascii"))
             mail = mail.note("trace_fields", f"{name} was missing")
     return mail.with_message(_prepend_trace(message, stamp))
+
+
+def _with_host(name: str, repair: bytes, field: Field) -> Field:
+    return Field(_EMPTY_HOST.sub(repair, field.raw)) if field.name == name else field
 
 
 def _prepend_trace(message: Message, stamp: Stamp) -> Message:

@@ -81,6 +81,11 @@ class Mail:
         """With one more note."""
         return replace(self, notes=(*self.notes, Note(rule, text, warning)))
 
+    def notes_of(self, rule: str, *texts: str, warning: bool = False) -> "Mail":
+        """With a note for each of these texts."""
+        new = tuple(Note(rule, text, warning) for text in texts)
+        return replace(self, notes=self.notes + new) if new else self
+
     def to(self, *recipients: Recipient) -> "Mail":
         """With these recipients instead."""
         return replace(self, envelope=replace(self.envelope, recipients=recipients))
@@ -94,5 +99,6 @@ class Mail:
         if not gone:
             return self
         dropped = tuple(Dropped(recipient, rule, reason) for recipient in gone)
-        kept = (r for r in self.envelope.recipients if r not in gone)
+        origins = {recipient.origin for recipient in gone}
+        kept = (r for r in self.envelope.recipients if r.origin not in origins)
         return replace(self.to(*kept), dropped=self.dropped + dropped)

@@ -20,7 +20,7 @@ _TOKEN = re.compile(
     r"""|(?P<comment>\()"""
     r"""|(?P<mark>[,;:])"""
     r"""|(?P<blank>[ \t\r\n]+)"""
-    r"""|(?P<text>[^"<(,;:\s]+)""",
+    r"""|(?P<text>(?:@\[[A-Za-z0-9:.]{1,64}\]|[^"<(,;:\s])+)""",  # a colon in a literal names no group
     re.DOTALL,
 )
 
@@ -56,7 +56,7 @@ def _read(value: str) -> tuple[Mailbox, ...]:
         match token.lastgroup:
             case "comment":
                 at = _comment_end(value, at)
-            case "mark" if token[0] == ":" and angle is None and not _literal(words):
+            case "mark" if token[0] == ":" and angle is None:
                 words = []  # the name of a group
             case "mark" if token[0] == ":":
                 words.append(":")
@@ -74,11 +74,6 @@ def _read(value: str) -> tuple[Mailbox, ...]:
 
 
 _read_short = lru_cache(512)(_read)
-
-
-def _literal(words: list[str]) -> bool:
-    """True inside an address literal such as a@[IPv6:::1], where a colon is no group's."""
-    return (bool(words) and "@[" in words[-1]) or (":" in words and "@[" in "".join(words))
 
 
 def _comment_end(value: str, at: int) -> int:

@@ -9,7 +9,7 @@ a Body that produces its octets when they are read.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from relay.encoded_word import known_charset
+from relay import charsets
 from relay.message import Body, BytesBody, Field, Message, pieces
 from relay.patch import Edit, Literal, Recode, patched
 from relay.scan import Part, TooComplex, scan
@@ -268,7 +268,7 @@ def _text(body: Body, part: Part, limit: int) -> str:
         data = b"".join(decoded(pieces(BytesBody(raw)), scheme))
     except Undecodable:
         data = raw
-    codec = known_charset(part.type.parameters.get("charset", "utf-8")) or "latin-1"
+    codec = charsets.known(part.type.parameters.get("charset", "utf-8")) or "latin-1"
     try:
         text = data.decode(codec, "replace")
     except LookupError:

@@ -35,8 +35,8 @@ def filter_domains(mail: Mail, context: Context) -> Mail:
     caught = [r for r in mail.envelope.recipients if context.policy.full(r.address).key in own]
     mail = mail.drop("catch_all", "the relay's own address", *caught)
     ignored = [r for r in mail.envelope.recipients if _ignored(r.address, context.policy)]
-    for recipient in ignored:
-        mail = mail.note("filter_domains", f"{recipient.address} is a name, no address (ignore_domains)")
+    texts = (f"{recipient.address} is a name, no address (ignore_domains)" for recipient in ignored)
+    mail = mail.notes_of("filter_domains", *texts)
     return mail.drop("filter_domains", "its domain is in ignore_domains", *ignored)
 
 
@@ -59,9 +59,8 @@ def complete_addresses(mail: Mail, context: Context) -> Mail:
         else:
             visible = recipient.shown or policy.public_envelope or address.key in shown
             kept[address.key] = replace(recipient, address=address, shown=visible)
-    for recipient in nowhere:
-        text = f"{recipient.address} has no domain: set smtp_default_domain, or use_short_addr"
-        mail = mail.note("complete_addresses", text, warning=True)
+    texts = (f"{r.address} has no domain: set smtp_default_domain, or use_short_addr" for r in nowhere)
+    mail = mail.notes_of("complete_addresses", *texts, warning=True)
     mail = mail.drop("complete_addresses", "bare name without smtp_default_domain or use_short_addr", *nowhere)
     mail = mail.drop("complete_addresses", "the same mailbox as another recipient", *twins)
     return mail.to(*kept.values())

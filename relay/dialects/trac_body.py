@@ -21,7 +21,7 @@ _EVENTS = (
     ("change", re.compile(r"Changes \(by (.+)\):")),
     ("change", re.compile(r"Description changed by (.+):")),
     ("comment", re.compile(r"Comment ?\(by (.+)\):")),
-    ("batch", re.compile(r"Batch modification to .* by (.+):")),
+    ("batch", re.compile(r"Batch modification to [#\d, ]+ by (.+):")),
     ("change", re.compile(r"Changes:()")),
     ("comment", re.compile(r"Comment:()")),
 )

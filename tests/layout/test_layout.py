@@ -11,7 +11,7 @@ RELAY = Path(__file__).resolve().parents[2] / "relay"
 ROOT = RELAY.parent
 
 FLOORS = [
-    {"address", "message", "mail", "reply", "entry", "options", "errors", "encoded_word", "mailboxes", "places"},
+    {"address", "message", "mail", "reply", "entry", "options", "errors", "charsets", "encoded_word", "mailboxes", "places"},
     {
         "dialects", "people", "notify", "transfer", "patch", "scan", "mime", "policy", "recipients", "headers", "wire", "rewrite", "routing", "profiles",
         "admission", "dataphase", "prepare", "dsn", "retry", "tls", "auth", "transaction", "pool",

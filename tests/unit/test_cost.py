@@ -1,0 +1,97 @@
+"""Promise 10 for the rules: no mail that the listener accepts takes them more than linear time.
+
+Each mail is the worst of its kind at about 60 kB, just below the limit of a field. What grows with the
+square of that takes many seconds here; what grows as it should, a fraction of one.
+"""
+
+import time
+
+import pytest
+
+from relay.admission import ListenerOptions, content
+from relay.message import parse_bytes
+from tests.gateway import Gateway, harbour
+
+N = 60_000
+LIMIT = 2.0
+"""Seconds: far above linear on a slow machine, far below anything else."""
+
+
+def many(field, number):
+    return harbour().replace(b"\r\n\r\n", b"\r\n" + f"{field}\r\n".encode() * number + b"\r\n", 1)
+
+
+HOSTILE = {
+    "From: quotes around half words": harbour(From='"' + "=?=" * (N // 3)),
+    "From: quoted words": harbour(From='"' + "=?=" * (N // 3) + '" <h@t.example.com>'),
+    "To: a literal's colons": harbour(To="a@[" + ":" * N),
+    "To: literals": harbour(To="@[" * (N // 2)),
+    "To: mailboxes": harbour(To="a@b," * (N // 4)),
+    "To: names": harbour(To="a," * (N // 2)),
+    "To: commas": harbour(To="," * N),
+    "To: groups": harbour(To="a:b;" * (N // 4)),
+    "To: comments": harbour(To="(" * N),
+    "To: brackets": harbour(To="<" * N),
+    "To: quotes": harbour(To='"' * N),
+    "To: backslashes": harbour(To='"' + "\\" * N),
+    "To: words": harbour(To="a " * (N // 2)),
+    "To: encoded words": harbour(To="=?utf-8?q?x?= " * (N // 15) + "<a@b>"),
+    "Subject: reply marks": harbour("Re:" * (N // 3)),
+    "Subject: encoded words": harbour("=?utf-8?q?x?= " * (N // 15)),
+    "Subject: half words": harbour("=?a?q?" * (N // 6)),
+    "Subject: letters": harbour("é " * (N // 3)),
+    "Subject: foreign words": harbour("=?x?q?a?= " * (N // 10)),
+    "X-Odd: letters": harbour(X_Odd="é" * (N // 2)),
+    "X-Odd: one word": harbour(X_Odd="x" * N),
+    "X-Odd: blanks": harbour(X_Odd=("x" + " " * 996) * (N // 997)),
+    "References: half ids": harbour(References="<a" * (N // 2)),
+    "References: ids without a host": harbour(References="<a@> " * (N // 5)),
+    "Content-Type: parameters": harbour(Content_Type="text/plain" + ";a=b" * (N // 4)),
+    "Content-Type: no parameters": harbour(Content_Type="text/plain" + ";a " * (N // 3)),
+    "Content-Type: one name": harbour(Content_Type="text/plain;" + "a" * N),
+    "Content-Type: blanks": harbour(Content_Type="text/plain;" + " " * N),
+    "Content-Type: comments": harbour(Content_Type="text/plain " + "()" * (N // 2)),
+    "Content-Type: open comments": harbour(Content_Type="text/plain" + "(" * N),
+    "Content-Type: quoted pairs": harbour(Content_Type='text/plain;a="' + '\\"' * (N // 2)),
+    "Content-Type: letters": harbour(Content_Type="text/plain" + ";a=é" * (N // 5)),
+    "970 To fields": many("To: a@b", 970),
+    "970 References": many("References: <a@>", 970),
+    "970 empty Reply-To": many("Reply-To: <>", 970),
+    "970 fields of letters": many("X-Odd: é", 970),
+    "a body of hyphens": harbour(Content_Type="multipart/mixed; boundary=a", body="--\r\n" * (N // 4)),
+    "a body of parts": harbour(Content_Type="multipart/mixed; boundary=a", body="--a\r\n\r\né\r\n" * 900),
+    "a body of rules": harbour(body="---\r\n" * (N // 5)),
+    "a body of cells": harbour(body="-" * 20 + "+" + "-" * 20 + "\r\n" + ("|" * 200 + "\r\n") * 250),
+    "a batch by many": harbour(body="Batch modification to " + " by " * (N // 4) + "\r\n"),
+    "quoted-printable of equals": harbour(Content_Transfer_Encoding="quoted-printable", body="=" * N + "\r\n"),
+}
+RCPT = ["eve@example.org"]
+
+
+def timed(function, *arguments):
+    began = time.process_time()
+    function(*arguments)
+    return time.process_time() - began
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_mail_costs_more_than_linear_time(name):
+    raw = HOSTILE[name]
+    assert content(parse_bytes(raw), ListenerOptions(), "gw.example.com") is None, "the listener would refuse it"
+    for options in ({}, {"use_public_cc": "true", "public_envelope": "true"}, {"from_": "keep"}, {"rewrite": "off"}):
+        assert timed(Gateway(**options).prepare, raw, RCPT) < LIMIT, options
+
+
+@pytest.mark.parametrize(
+    "rcpt",
+    [
+        [f"u{n}@example.org" for n in range(4000)],
+        [f"u{n // 2}@{'Ee'[n % 2]}xample.org" for n in range(4000)],
+        [f"u{n}" for n in range(4000)],
+        [f"u{n}@realm.example" for n in range(4000)],
+    ],
+    ids=["mailboxes", "twins", "bare names", "ignored"],
+)
+def test_recipients_cost_linear_time(rcpt):
+    gateway = Gateway(ignore_domains="realm.example", users={f"user{n}": f"user{n}@example.org" for n in range(4000)})
+    assert timed(gateway.prepare, harbour(), rcpt) < LIMIT
