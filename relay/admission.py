@@ -23,25 +23,30 @@ MAX_FIELDS = 1000
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
+_SOCKET_NAME = re.compile(r"[!-9;-~]{1,255}")
+"""What systemd takes for FileDescriptorName=: printable ASCII but the colon."""
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?")
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Where to listen: host and port, or the path of a unix socket."""
+    """Where to listen: host and port, or the path of a unix socket, or the name of sockets from systemd."""
 
     host: str = ""
     port: int = 0
     path: str = ""
+    name: str = ""
 
     def __str__(self) -> str:
+        if self.name:
+            return f"systemd:{self.name}"
         if self.path:
             return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def listen_list(value: str) -> tuple[Listen, ...]:
-    """host:port, [v6]:port or unix:PATH, separated by commas or blanks; at least one."""
+    """host:port, [v6]:port, unix:PATH or systemd:NAME, separated by commas or blanks; at least one."""
     found = tuple(_listen(word) for word in re.split(r"[,\s]+", value.strip()) if word)
     if not found:
         raise ValueError("name at least one address, such as 127.0.0.1:2525")
@@ -54,10 +59,12 @@ def _listen(word: str) -> Listen:
             raise ValueError(f"{word!r} is no socket path of at most 102 octets")
         return Listen(path=word[5:])
     if word.startswith("systemd:"):
-        raise ValueError(f"{word!r}: sockets from systemd are not supported; use host:port or unix:PATH")
+        if not _SOCKET_NAME.fullmatch(word, 8):
+            raise ValueError(f"{word!r}: after systemd: comes the socket's name (FileDescriptorName=)")
+        return Listen(name=word[8:])
     parts = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^\[\]:]+)):(\d{1,5})", word)
     if not parts or int(parts[3]) > 65535:
-        raise ValueError(f"{word!r} is none of host:port, [v6]:port, unix:PATH")
+        raise ValueError(f"{word!r} is none of host:port, [v6]:port, unix:PATH, systemd:NAME")
     return Listen(parts[1] or parts[2], int(parts[3]))
 
 
@@ -113,7 +120,7 @@ class ListenerOptions:
 
     listen: tuple[Listen, ...] = option(
         (Listen("127.0.0.1", 2525),),
-        "Where to listen: host:port, [v6]:port, unix:PATH",
+        "Where to listen: host:port, [v6]:port, unix:PATH, systemd:NAME (a socket unit's)",
         listen_list,
         shown="127.0.0.1:2525",
     )

@@ -1,6 +1,7 @@
 """App: build the parts, start, reload, drain, stop. Reads as the list of parts."""
 
 import asyncio
+import os
 import random
 import signal
 import socket
@@ -26,6 +27,7 @@ from relay.prepare import Prepared, Reading, Setting, event_key, prepare_read, r
 from relay.profiles import DEFAULT, Profile
 from relay.queue import Queue
 from relay.routing import Route, upstream_from
+from relay.systemd import Systemd
 from relay.upstream import Upstreams
 
 GRACE = 10.0
@@ -40,8 +42,9 @@ EX_OK, EX_UNAVAILABLE, EX_CONFIG = 0, 69, 78
 class Relay:
     """All parts, wired, with the configuration of this moment; nothing is opened before `run`."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, service: Systemd) -> None:
         self.configuration = configuration
+        self.service = service
         self.setting = setting_of(configuration)
         self.spool = spool.create(configuration.spool, time.time)
         self.events = Events(self.spool, time.time)
@@ -56,7 +59,7 @@ class Relay:
             _id,
             self.setting.hostname,
         )
-        self.listener = Listener(self._listener_setting(), configuration.submission_socket)
+        self.listener = Listener(self._listener_setting(), configuration.submission_socket, service.sockets)
         self.queue = Queue(self.spool, time.time, self.delivery.wake)
         self.control = Control(socket_path(configuration), self._answer)
 
@@ -83,6 +86,7 @@ class Relay:
             ready(self)
             await asyncio.wait((delivering, told), return_when=asyncio.FIRST_COMPLETED)
             told.cancel()
+            self.service.stopping()
             await asyncio.gather(self.listener.stop(GRACE), self.delivery.drain(GRACE))
             await delivering
         finally:
@@ -93,6 +97,15 @@ class Relay:
 
     def reload(self) -> list[str]:
         """Take the file as it stands now, for new sessions and every further attempt; its faults keep the old one."""
+        self.service.reloading()
+        faults = ["the reload broke off"]
+        try:
+            faults = self._reload()
+        finally:
+            self.service.ready("the old configuration stays: see the log" if faults else start_line(self))
+        return faults
+
+    def _reload(self) -> list[str]:
         loaded = config.read(self.configuration.path)
         if loaded.faults:
             return loaded.fault_lines()
@@ -181,7 +194,7 @@ def run(path: Path) -> int:
         print(f"tracker-relay: [log] file: {fault.filename}: {fault.strerror}", file=sys.stderr)
         return EX_CONFIG
     try:
-        return _runner()(_serve(loaded.configuration))
+        return _runner()(_serve(loaded.configuration, Systemd(os.environ)))
     except RelayError as fault:
         print(f"tracker-relay: {fault}", file=sys.stderr)
         return EX_UNAVAILABLE
@@ -196,14 +209,15 @@ def _runner() -> Callable[..., int]:
     return uvloop.run
 
 
-async def _serve(configuration: Configuration) -> int:
+async def _serve(configuration: Configuration, service: Systemd) -> int:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    relay = Relay(configuration)
+    relay = Relay(configuration, service)
     loop.add_signal_handler(signal.SIGHUP, _reload, relay)
-    await relay.run(stopping, _announce)
+    async with service.watched():
+        await relay.run(stopping, _begin)
     journal.info("", "stopped")
     return EX_OK
 
@@ -218,11 +232,21 @@ def _reload(relay: Relay) -> None:
         _announce(relay)
 
 
-def _announce(relay: Relay) -> None:
-    """The start lines: where it listens, where mail goes, and loudly when it goes nowhere."""
+def start_line(relay: Relay) -> str:
+    """Where it listens, where mail goes."""
     upstream = relay.setting.profiles[0].upstream
     where = ", ".join(map(str, relay.listener.addresses))
     to = f"the outbox {upstream.path}" if upstream.is_outbox else f"{upstream.server}:{upstream.port} ({upstream.tls})"
-    journal.info("", f"tracker-relay {__version__} listening on {where}; mail goes to {to}")
+    return f"listening on {where}; mail goes to {to}"
+
+
+def _begin(relay: Relay) -> None:
+    _announce(relay)
+    relay.service.ready(start_line(relay))
+
+
+def _announce(relay: Relay) -> None:
+    """The start lines; loudly when mail goes nowhere."""
+    journal.info("", f"tracker-relay {__version__} {start_line(relay)}")
     if not relay.configuration.policy.smtp_enabled:
         journal.warning("", "smtp_enabled is false: EVERY notification is accepted and dropped")

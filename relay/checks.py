@@ -39,6 +39,8 @@ def _own_listener(loaded: Loaded) -> None:
 def _is_own(server: str, port: int, listen: Listen) -> bool:
     if listen.path:
         return server == f"unix:{listen.path}"
+    if listen.name:
+        return False  # its address is known at the start only; a loop is seen by its trace field
     if port != listen.port:
         return False
     host, name = listen.host.lower(), server.strip("[]").rstrip(".").lower()
@@ -52,7 +54,7 @@ def _open_relay(loaded: Loaded) -> None:
         if network.prefixlen == 0:
             text = f"{network} is everybody, and there is no AUTH: name the networks that may send"
             loaded.fault("listener", "allow", text)
-    beyond = [listen for listen in listener.listen if not listen.path and not routing.is_local(listen.host)]
+    beyond = [listen for listen in listener.listen if listen.host and not routing.is_local(listen.host)]
     if beyond and not loaded.given("listener", "allow"):
         text = f"{beyond[0]} can be reached from other hosts: set allow to the networks that may send"
         loaded.fault("listener", "listen", text)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from relay import __version__, commands, config, places
+from relay import __version__, commands, config, control, places
 from relay.errors import RelayError
 from relay.loaded import Configuration
 
@@ -103,9 +103,16 @@ def _configured(arguments: argparse.Namespace) -> Configuration | None:
 
 
 def _in_spool(arguments: argparse.Namespace) -> int:
-    """The commands about mail in the spool."""
-    configuration = _configured(arguments)
-    return EX_CONFIG if configuration is None else commands.run(arguments, configuration)
+    """The commands about mail in the spool. A running daemon answers them whatever has become of the file since.
+
+    It may also have secrets from systemd, which nobody else can read.
+    """
+    loaded = config.read(config_path(arguments))
+    if loaded.faults and not control.runs(control.socket_path(loaded.configuration)):
+        for line in loaded.fault_lines():
+            print(line, file=sys.stderr)
+        return EX_CONFIG
+    return commands.run(arguments, loaded.configuration)
 
 
 def _explain(arguments: argparse.Namespace) -> int:

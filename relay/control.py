@@ -102,6 +102,19 @@ def _may_ask(sock: Any) -> bool:
     return who.uid in (0, os.geteuid()) or os.getegid() in who.groups
 
 
+def runs(path: Path) -> bool:
+    """Whether a daemon is behind that socket, be it one that this user may not ask."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        try:
+            with unixsocket.short(str(path)) as name:
+                sock.connect(name)
+        except PermissionError:
+            return True
+        except OSError:
+            return False
+    return True
+
+
 def ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
     """Ask a running daemon. Raises NoDaemon when there is none, RelayError with its words when it refuses."""
     with socket.socket(socket.AF_UNIX) as sock:

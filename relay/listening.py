@@ -6,9 +6,10 @@ import errno
 import os
 import socket
 import stat
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 from relay import journal, unixsocket
 from relay.admission import Listen
@@ -32,6 +33,8 @@ class Listener:
     setting: Setting
     submission: str = ""
     """The submission socket where [listener] submission does not name it; "" is none."""
+    handed_over: Mapping[str, Sequence[socket.socket]] = field(default_factory=dict)
+    """Listening sockets that systemd has made for us, by name: what `systemd:NAME` asks for."""
     sessions: set[Connection] = field(default_factory=set)
     addresses: list[Listen] = field(default_factory=list)
     """Where it really listens, ports of 0 resolved."""
@@ -46,35 +49,46 @@ class Listener:
 
     async def start(self) -> None:
         """Listen everywhere, or nowhere. Raises ConfigError naming the address that can not be had."""
-        named = self.setting.options.submission
-        submission = Listen(path=self.submission if named is None else named)
+        for name in self.handed_over.keys() - {listen.name for listen in self.setting.options.listen}:
+            journal.warning("", f"nobody serves the socket {name!r} from systemd: add systemd:{name} to listen")
+        submission = self._submission()
         for listen in self.setting.options.listen:
             if listen != submission:
                 await self._open(listen, str(listen), "listen")
-        if named or submission in self.setting.options.listen:
+        if submission in self.addresses:
+            return  # systemd has made it
+        if self.setting.options.submission or submission in self.setting.options.listen:
             await self._open(submission, SENDMAIL, "submission")
         elif submission.path:
             await self._open_default(submission)
 
+    def _submission(self) -> Listen:
+        named = self.setting.options.submission
+        return Listen(path=self.submission if named is None else named)
+
     async def _open(self, listen: Listen, name: str, option: str) -> None:
         try:
-            server = await self._bind(listen, name)
+            if listen.name:
+                await self._take_over(listen)
+            else:
+                self._serving(await self._bind(listen, name), listen)
         except OSError as fault:
             await self.stop(0)
             raise ConfigError(f"[listener] {option}: {listen}: {_reason(fault)}") from fault
-        self._servers.append(server)
-        self.addresses += [_bound(s, listen) for s in server.sockets]
 
     async def _open_default(self, listen: Listen) -> None:
         """The submission socket that nobody asked for: what keeps it from being is said, and the rest goes on."""
         try:
             os.makedirs(os.path.dirname(listen.path), exist_ok=True)
-            self._servers.append(await self._bind(listen, SENDMAIL))
-            self.addresses.append(listen)
+            self._serving(await self._bind(listen, SENDMAIL), listen)
         except OSError as fault:
             journal.warning(
                 "", f"no socket for the sendmail drop-in: {listen}: {_reason(fault)}; see [listener] submission"
             )
+
+    def _serving(self, server: asyncio.Server, listen: Listen) -> None:
+        self._servers.append(server)
+        self.addresses += [_bound(s, listen) for s in server.sockets]
 
     async def _bind(self, listen: Listen, name: str) -> asyncio.Server:
         loop = asyncio.get_running_loop()
@@ -87,6 +101,23 @@ class Listener:
         self._paths.append(listen.path)
         os.chmod(listen.path, _SOCKET_MODE)
         return server
+
+    async def _take_over(self, listen: Listen) -> None:
+        """Serve the sockets of that name. They, and a unix socket's file, stay systemd's: we only stop accepting."""
+        loop = asyncio.get_running_loop()
+        sockets = self.handed_over.get(listen.name, ())
+        if not sockets:
+            there = ", ".join(sorted(self.handed_over)) or "none"
+            raise OSError(f"systemd handed over no such socket (it handed over: {there}): see its .socket unit")
+        for sock in sockets:
+            if not _listens(sock):
+                raise OSError("not a listening stream socket: use ListenStream= and Accept=no")
+            factory = self._factory(SENDMAIL if _bound(sock, listen) == self._submission() else str(listen))
+            if sock.family == socket.AF_UNIX:
+                server = await loop.create_unix_server(factory, sock=sock, backlog=_BACKLOG, **_KEEP_FILE)
+            else:
+                server = await loop.create_server(factory, sock=sock, backlog=_BACKLOG)
+            self._serving(server, listen)
 
     def _factory(self, name: str) -> Callable[[], asyncio.Protocol]:
         def session() -> asyncio.Protocol:
@@ -138,11 +169,21 @@ class _TooMany(asyncio.Protocol):
         client.close()
 
 
+_KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
+"""Since Python 3.13 a server removes the file of its unix socket when it closes."""
+
+
+def _listens(sock: socket.socket) -> bool:
+    return sock.type == socket.SOCK_STREAM and bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
 def _bound(sock: socket.socket, listen: Listen) -> Listen:
     if listen.path:
         return listen
-    host, port = sock.getsockname()[:2]
-    return Listen(host, port)
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        return Listen(path=os.fsdecode(name).replace("\0", "@"))
+    return Listen(*name[:2])
 
 
 def _reason(fault: OSError) -> str:

@@ -1,10 +1,12 @@
-# Used by ./test: the real programs that the end-to-end tests run. They are installed, never started as services.
+# Used by ./test: the real programs that some tests run. They are installed, never started as services.
 
 PEERS="postfix dovecot-core swaks"
+SYSTEMD_PEERS="systemd"
 
+# install_peers PACKAGE ...: what of it is missing, where this user may install it.
 install_peers() {
     missing=
-    for package in $PEERS; do
+    for package in "$@"; do
         dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
     done
     [ -z "$missing" ] && return 0

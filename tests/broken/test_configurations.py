@@ -152,7 +152,7 @@ CASES = {
     ),
     "an address to listen on that is none": (
         "[listener]\nlisten = 2525\n" + OK,
-        ["2: [listener] listen: '2525' is none of host:port, [v6]:port, unix:PATH"],
+        ["2: [listener] listen: '2525' is none of host:port, [v6]:port, unix:PATH, systemd:NAME"],
     ),
     "everybody may send": (
         "[listener]\nallow = 0.0.0.0/0\n" + OK,

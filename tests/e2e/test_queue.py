@@ -12,8 +12,6 @@ import time
 
 import pytest
 
-from relay import control
-
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 
 
@@ -154,14 +152,16 @@ def test_retry_delivers_at_once(relay, hop):
     assert re.search(r"relayed eve@example.org by 127.0.0.1\[127.0.0.1\]:\d+: 250 ok", life)
 
 
-def test_reload_from_the_command_line_names_the_faults(relay, hop):
+def test_a_broken_file_keeps_nobody_from_the_running_daemon_which_names_its_faults(relay, hop):
     relay.set_hop(hop.port).start()
-    (relay.folder / "config.ini").write_text("[notification]\nsmtp_fron = x\n")
-    path = control.socket_path(
-        type("C", (), {"path": None, "spool": type("S", (), {"path": str(relay.folder / "var" / "spool")})})
-    )
-    answer = control.ask(path, {"do": "reload"})
-    assert any("did you mean smtp_from" in line for line in answer["faults"])
+    with (relay.folder / "config.ini").open("a") as config:
+        config.write("smtp_fron = x\n")
+    said = relay.command("reload", status=78)
+    assert "[notification] smtp_fron: no such option: did you mean smtp_from?" in said
+    assert "the old configuration stays" in said
+    assert relay.command("queue", "list") == "the queue is empty\n"
+    relay.stop()
+    assert "did you mean smtp_from?" in relay.command("queue", "list", status=78)
 
 
 def test_reload_without_a_daemon(relay, hop):

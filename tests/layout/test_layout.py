@@ -16,12 +16,12 @@ FLOORS = [
         "dialects", "people", "notify", "transfer", "patch", "scan", "mime", "policy", "recipients", "headers", "wire", "rewrite", "routing", "profiles",
         "admission", "dataphase", "prepare", "dsn", "retry", "tls", "auth", "transaction", "pool",
     },
-    {"server", "connection", "listening", "upstream", "link", "outbox", "spool", "journal", "unixsocket"},
+    {"server", "connection", "listening", "upstream", "link", "outbox", "spool", "journal", "unixsocket", "systemd"},
     {"delivery", "reports", "events", "queue"},
     {"config", "loaded", "inifile", "sections", "secretfile", "checks", "app", "cli", "commands", "control", "explain", "__main__"},
 ]  # fmt: skip
 BANNED_BELOW_2 = {"asyncio", "socket", "ssl", "os", "time", "random", "threading", "logging"}
-EDGES = [{"server", "connection", "listening"}, {"upstream", "link"}, {"outbox"}, {"spool"}]
+EDGES = [{"server", "connection", "listening"}, {"upstream", "link"}, {"outbox"}, {"spool"}, {"systemd"}]
 """Each with its siblings: edges never import each other."""
 
 
