@@ -356,7 +356,12 @@ def _completed(attempt: Attempt, mail: Mail) -> Attempt:
 
 
 def _noted(entry: Entry, prepared: Prepared, now: float) -> Entry:
-    """With the rules' notes that its history does not show yet; a new warning is logged, too."""
+    """With what preparing has shown: project and ticket, and the rules' notes that its history does not show yet.
+
+    A new warning is logged, too.
+    """
+    if (prepared.project, prepared.ticket) != (entry.project, entry.ticket):
+        entry = replace(entry, project=prepared.project, ticket=prepared.ticket)
     known = {event.text for event in entry.events if event.kind == "rule"}
     for note in prepared.notes:
         text = f"{note.rule}: {note.text}"

@@ -9,8 +9,10 @@ from relay import address as addresses
 from relay.mail import Envelope, Recipient
 from relay.reply import Reply
 
-FORMAT = 1
-"""Version of the stored form; `decode` reads this one and all before it, and refuses later ones."""
+FORMAT = 2
+"""Version of the stored form; `decode` reads this one and all before it, and refuses later ones.
+
+2: with `project` and `ticket`."""
 
 
 class State(StrEnum):
@@ -132,6 +134,9 @@ class Entry:
     summary: str = ""
     """Subject and such for listings, at most 200 characters; from the mail, so untrusted."""
     message_id: str = ""
+    project: str = ""
+    ticket: str = ""
+    """Project and ticket as the tracker's dialect reads them, known once the mail was prepared; untrusted, too."""
     done_at: float = 0.0
 
     def outcome(self, origin: str) -> Outcome | None:
@@ -189,8 +194,8 @@ def decode(data: bytes) -> Entry:
     try:
         form = json.loads(data.decode("utf-8", "surrogatepass"))
         version = form.pop("v")
-        if version != FORMAT:
-            raise ValueError(f"stored entry of format {version}, this program reads {FORMAT}")
+        if version not in range(1, FORMAT + 1):
+            raise ValueError(f"stored entry of format {version}, this program reads up to {FORMAT}")
         return _decode(form)
     except (KeyError, TypeError, AttributeError, UnicodeError, RecursionError) as fault:
         raise ValueError(f"damaged entry: {fault!r}") from fault

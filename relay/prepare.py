@@ -44,6 +44,8 @@ class Prepared:
     notes: tuple[Note, ...] = ()
     reverse_path: Address | None = None
     """The sender that the rules decided on: who hears of a mail that never reached a route."""
+    project: str = ""
+    ticket: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,16 @@ def prepare_read(reading: Reading, setting: Setting, *, first_of_event: bool) ->
     if not profile.policy.smtp_enabled:
         dropped = (Dropped(r, "smtp_enabled", "smtp_enabled is false") for r in entry.envelope.recipients)
         return Prepared((), _dropped(dropped))
-    mail = rewrite(mail, context_of(reading, setting, first_of_event=first_of_event))
+    context = context_of(reading, setting, first_of_event=first_of_event)
+    mail = rewrite(mail, context)
     settled = _dropped(mail.dropped)
     if mail.refusal:
         settled += _refused(mail.envelope.recipients, mail.refusal)
         mail = mail.to()
-    return Prepared(tuple(route(mail, profile.upstream)), settled, mail.notes, mail.envelope.reverse_path)
+    routed = tuple(route(mail, profile.upstream))
+    return Prepared(
+        routed, settled, mail.notes, mail.envelope.reverse_path, context.project[:100], context.facts.ticket[:100]
+    )
 
 
 def event_key(reading: Reading) -> str:

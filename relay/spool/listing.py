@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from relay.entry import Entry, State, decode
 from relay.errors import SpoolError
+from relay.search import Search
 from relay.spool.protocol import Wanted, matches
 from relay.spool.writer import sqlite_fault
 
@@ -44,7 +45,7 @@ class Listing:
         """Entries in the order of their ids, newest first unless `wanted` says otherwise."""
         left, beyond = wanted.limit, wanted.beyond
         while left > 0:
-            chunk = CHUNK if wanted.text else min(CHUNK, left)
+            chunk = CHUNK if wanted.text or wanted.search != Search() else min(CHUNK, left)
             query, values = statement(wanted, beyond, chunk)
             rows = await self._in_thread(lambda query=query, values=values: self._entries(query, values))  # type: ignore[misc]
             for name, entry in rows:
@@ -86,7 +87,7 @@ class Listing:
 def statement(wanted: Wanted, beyond: str, chunk: int) -> tuple[str, list[Any]]:
     """SQL for the next `chunk` rows behind the id `beyond` that can match, from queue, history or both in one order."""
     states = wanted.states or (State.QUEUED, State.HELD)
-    queued = [state for state in states if state is not State.DONE]
+    queued = {state for state in states if state is not State.DONE}
     where, values = ["1"], list[Any]()
     if wanted.id:
         where, values = [*where, "id = ?"], [*values, wanted.id]
@@ -96,11 +97,17 @@ def statement(wanted: Wanted, beyond: str, chunk: int) -> tuple[str, list[Any]]:
         begin = wanted.text[:LONGEST_PATTERN].replace("%", "_")
         pattern = f"%{_NOT_AS_STORED.sub('%', begin)}%"
         where, values = [*where, "CAST(entry AS TEXT) LIKE ?"], [*values, pattern]
+    if wanted.search.ids:
+        where.append(f"id IN ({', '.join('?' * len(wanted.search.ids))})")
+        values += wanted.search.ids
+    for literal in wanted.search.literals():
+        where, values = [*where, "CAST(entry AS TEXT) LIKE ?"], [*values, f"%{literal}%"]
     selects, bound = list[str](), list[Any]()
     if queued:
-        marks = ", ".join("?" * len(queued))
-        selects.append(f"SELECT id, entry FROM entries WHERE {' AND '.join(where)} AND state IN ({marks})")  # noqa: S608
-        bound += [*values, *queued]
+        # The plus keeps SQLite from the index on `state`: it would sort the whole queue anew for every chunk.
+        one = [f"+state = '{state}'" for state in queued] if len(queued) == 1 else []
+        selects.append(f"SELECT id, entry FROM entries WHERE {' AND '.join([*where, *one])}")  # noqa: S608
+        bound += values
     if State.DONE in states:
         selects.append(f"SELECT id, entry FROM history WHERE {' AND '.join(where)}")  # noqa: S608
         bound += values

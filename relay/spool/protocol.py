@@ -13,6 +13,7 @@ from typing import Protocol
 from relay.entry import Entry, State
 from relay.message import Body
 from relay.options import choice, duration, option, path
+from relay.search import Search, recipients
 
 Clock = Callable[[], float]
 """Wall-clock seconds since 1970."""
@@ -69,16 +70,19 @@ class Wanted:
     beyond: str = ""
     """For `browse`: what stands behind the entry of this id in the listing's order: the next page."""
     oldest_first: bool = False
+    search: Search = Search()
+    """For `browse`: what else must hold."""
 
 
 def matches(entry: Entry, wanted: Wanted) -> bool:
     """True when `browse` should show this entry."""
     if (wanted.id and entry.id != wanted.id) or wanted.profile not in ("", entry.profile):
         return False
+    if not wanted.search.matches(entry):
+        return False
     if not wanted.text:
         return True
-    addresses = [str(r.address) for r in entry.envelope.recipients] + [o.address for o in entry.answered]
-    places = [entry.id, entry.message_id, entry.summary, str(entry.envelope.reverse_path), *addresses]
+    places = [entry.id, entry.message_id, entry.summary, str(entry.envelope.reverse_path), *recipients(entry)]
     return any(wanted.text.lower() in place.lower() for place in places)
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
 from relay.entry import State, encode
+from relay.search import Search
 from relay.spool import Wanted
-from relay.spool.listing import Listing
+from relay.spool.listing import Listing, statement
 
 EVERY = tuple(State)
 
@@ -141,5 +143,65 @@ def test_no_page_reads_more_than_it_shows(sqlite, run, monkeypatch):
             await page(spool, states=(State.HELD,))
             await page(spool, beyond="e10")
             assert read == [3, 3]
+
+    run(story())
+
+
+def test_a_long_listing_shows_each_entry_once_whatever_happens_meanwhile(case, run):
+    """Longer than a page; entries are settled, finished and added while it is read."""
+
+    async def story():
+        async with case.open() as spool:
+            for number in range(0, 900, 2):
+                await case.put(spool, f"m{number:04}")
+            seen = []
+            async for entry in spool.browse(Wanted(limit=10_000, states=tuple(State))):
+                seen.append(entry.id)
+                if len(seen) % 50 == 0:
+                    await case.put(spool, f"m{899 - len(seen):04}")
+                    for claim in await spool.claim(Wanted(limit=30), 0):
+                        done = replace(claim.entry, state=State.DONE, done_at=case.clock())
+                        await spool.settle([claim], (done if len(seen) % 3 else claim.entry, None))
+            assert len(set(seen)) == len(seen)
+            assert set(seen) >= {f"m{number:04}" for number in range(0, 900, 2)}
+            assert seen == sorted(seen, reverse=True)
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("search", "found"),
+    [
+        (Search(), ["c", "b", "a"]),
+        (Search(ids=("a", "c", "zz")), ["c", "a"]),
+        (Search(to="a_b@example.org"), ["b"]),
+        (Search(to="@example.org", ticket="12"), ["a"]),
+        (Search(received_before=1_700_000_001.5), ["b", "a"]),
+        (Search(to="nobody@example.org"), []),
+    ],
+)
+def test_what_a_search_finds(case, run, search, found):
+    async def story():
+        async with case.open() as spool:
+            await case.put(spool, "a", rcpt="axb@example.org", ticket="12")
+            case.clock.now += 1
+            await case.put(spool, "b", rcpt="a_b@example.org", ticket="13")
+            case.clock.now += 1
+            await case.put(spool, "c", rcpt="luc@example.net", summary='A "quoted" \\ Müller')
+            assert [e.id async for e in spool.browse(Wanted(limit=9, search=search))] == found
+
+    run(story())
+
+
+@pytest.mark.parametrize("states", [(), (State.QUEUED,), (State.HELD,), (State.DONE,), tuple(State)])
+@pytest.mark.parametrize("search", [Search(), Search(to="eve@example.org"), Search(ids=("a", "b"))])
+def test_no_page_sorts_the_queue(sqlite, run, states, search):
+    """Every page follows the index on `id`: a long listing costs the same for each of its pages."""
+
+    async def story():
+        async with sqlite.open() as spool:
+            query, values = statement(Wanted(limit=9, states=states, search=search), "m", 9)
+            plan = [row[3] for row in await spool._read(f"EXPLAIN QUERY PLAN {query}", tuple(values))]
+            assert not any("TEMP B-TREE" in step for step in plan), plan
 
     run(story())

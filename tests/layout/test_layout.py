@@ -14,7 +14,7 @@ FLOORS = [
     {"address", "message", "mail", "reply", "entry", "options", "errors", "charsets", "encoded_word", "mailboxes", "places"},
     {
         "dialects", "people", "notify", "transfer", "patch", "scan", "mime", "policy", "recipients", "headers", "wire", "rewrite", "routing", "profiles",
-        "admission", "dataphase", "prepare", "dsn", "retry", "tls", "auth", "transaction", "pool",
+        "admission", "dataphase", "prepare", "search", "dsn", "retry", "tls", "auth", "transaction", "pool",
     },
     {"server", "connection", "listening", "upstream", "link", "outbox", "spool", "journal", "unixsocket", "systemd"},
     {"delivery", "reports", "events", "queue"},
