@@ -20,13 +20,13 @@ from relay.entry import Attempt, Entry, new_id
 from relay.errors import RelayError
 from relay.events import Events
 from relay.listening import Listener
-from relay.loaded import Configuration
+from relay.loaded import Configuration, profiles_of
 from relay.mail import Mail
-from relay.message import Body
-from relay.prepare import Prepared, Reading, Setting, event_key, prepare_read, read
-from relay.profiles import DEFAULT, Profile
+from relay.message import Body, Message
+from relay.prepare import Prepared, Reading, Setting, event_key, hint, prepare_read, read
+from relay.profiles import Profile
 from relay.queue import Queue
-from relay.routing import Route, upstream_from
+from relay.routing import Route
 from relay.systemd import Systemd
 from relay.upstream import Upstreams
 
@@ -73,7 +73,16 @@ class Relay:
             setting.hostname,
             setting.gateway_id,
             self.delivery.wake,
+            self._assigned,
         )
+
+    def _assigned(self, entry: Entry, message: Message) -> Entry:
+        """A new entry in the line of its profile; where that can not be told, in that of the default one."""
+        try:
+            return replace(entry, profile=hint(entry, message, self.setting).profile.name)
+        except Exception as fault:
+            journal.fault(f"profile of {entry.id}", fault)
+            return entry
 
     async def run(self, stopping: asyncio.Event, ready: Callable[["Relay"], None]) -> None:
         """Serve until `stopping`; then no new mail, running attempts get GRACE, the rest stays queued."""
@@ -166,8 +175,8 @@ def setting_of(configuration: Configuration) -> Setting:
     """The part of the configuration that decides about mail."""
     hostname = configuration.listener.hostname or _hostname()
     gateway_id = configuration.listener.gateway_id or hostname
-    profile = Profile(DEFAULT, configuration.policy, upstream_from(configuration.next_hop, DEFAULT))
-    return Setting((profile,), hostname, gateway_id, configuration.listener.catch_all, configuration.users)
+    listener = configuration.listener
+    return Setting(profiles_of(configuration), hostname, gateway_id, listener.catch_all, configuration.users)
 
 
 def _id() -> str:
@@ -234,10 +243,8 @@ def _reload(relay: Relay) -> None:
 
 def start_line(relay: Relay) -> str:
     """Where it listens, where mail goes."""
-    upstream = relay.setting.profiles[0].upstream
     where = ", ".join(map(str, relay.listener.addresses))
-    to = f"the outbox {upstream.path}" if upstream.is_outbox else f"{upstream.server}:{upstream.port} ({upstream.tls})"
-    return f"listening on {where}; mail goes to {to}"
+    return f"listening on {where}; mail goes to {_hops(relay.setting.profiles[0])}"
 
 
 def _begin(relay: Relay) -> None:
@@ -246,7 +253,17 @@ def _begin(relay: Relay) -> None:
 
 
 def _announce(relay: Relay) -> None:
-    """The start lines; loudly when mail goes nowhere."""
+    """The start lines: where it listens, where each profile's mail goes, and loudly when it goes nowhere."""
     journal.info("", f"tracker-relay {__version__} {start_line(relay)}")
-    if not relay.configuration.policy.smtp_enabled:
-        journal.warning("", "smtp_enabled is false: EVERY notification is accepted and dropped")
+    profiles = relay.setting.profiles
+    for profile in profiles[1:]:
+        whose = ", or ".join(map(str, profile.matches))
+        journal.info("", f"profile {profile.name}: mail with {whose} goes to {_hops(profile)}")
+    for profile in profiles:
+        if not profile.policy.smtp_enabled:
+            which = "EVERY notification" if len(profiles) == 1 else f"every notification of profile {profile.name}"
+            journal.warning("", f"smtp_enabled is false: {which} is accepted and dropped")
+
+
+def _hops(profile: Profile) -> str:
+    return ", else to ".join(map(str, profile.upstreams))

@@ -7,33 +7,40 @@ from collections.abc import Callable
 from relay import routing
 from relay.admission import Listen
 from relay.loaded import Loaded
+from relay.profile_checks import PROFILE_CHECKS
+from relay.profiles import DEFAULT
 
 
 def _sender(loaded: Loaded) -> None:
-    policy = loaded.configuration.policy
-    bad = any(f.option in ("smtp_from", "smtp_replyto") for f in loaded.faults)
-    if policy.smtp_from is None and policy.smtp_replyto is None and not bad:
-        user = loaded.configuration.next_hop.smtp_user
-        advice = f"set smtp_from = {user}" if "@" in user else "set one of them to the address that mail comes from"
-        loaded.fault("notification", "smtp_from", f"neither smtp_from nor smtp_replyto is set: {advice}")
-    for name, address in (("smtp_from", policy.smtp_from), ("smtp_replyto", policy.smtp_replyto)):
-        if address and address.short and not policy.smtp_default_domain and not policy.use_short_addr:
-            text = f"{address} has no domain: write it whole, or set smtp_default_domain"
-            loaded.fault("notification", name, text)
+    for profile in loaded.configuration.notifications:
+        policy, section = profile.policy, profile.section
+        places = [(f.section, f.option) for f in loaded.faults]
+        bad = any((s, o) in places for s in (DEFAULT, section) for o in ("smtp_from", "smtp_replyto"))
+        if policy.smtp_from is None and policy.smtp_replyto is None and not bad:
+            user = profile.next_hop.smtp_user
+            advice = f"set smtp_from = {user}" if "@" in user else "set one of them to the address that mail comes from"
+            loaded.fault(section, "smtp_from", f"neither smtp_from nor smtp_replyto is set: {advice}")
+        for name, address in (("smtp_from", policy.smtp_from), ("smtp_replyto", policy.smtp_replyto)):
+            if address and address.short and not policy.smtp_default_domain and not policy.use_short_addr:
+                text = f"{address} has no domain: write it whole, or set smtp_default_domain"
+                loaded.fault_once(section, name, text)
 
 
 def _next_hop(loaded: Loaded) -> None:
-    for name, text in routing.faults(loaded.configuration.next_hop):
-        loaded.fault("notification", name, text)
+    for profile in loaded.configuration.notifications:
+        for name, text in routing.faults(profile.next_hop):
+            loaded.fault_once(profile.section, name, text)
 
 
 def _own_listener(loaded: Loaded) -> None:
-    hop = loaded.configuration.next_hop
-    listener = loaded.configuration.listener
-    for listen in (*listener.listen, Listen(path=loaded.configuration.submission_socket)):
-        if hop.smtp_server and _is_own(hop.smtp_server, hop.smtp_port or 25, listen):
-            text = f"that is this relay's own listener ({listen}): name the mail server that it shall send to"
-            loaded.fault("notification", "smtp_server", text)
+    hops = [(profile.section, "smtp_server", profile.next_hop) for profile in loaded.configuration.notifications]
+    hops += [(f"upstream:{name}", "server", hop) for name, hop in loaded.configuration.upstreams]
+    listens = loaded.configuration.listener.listen
+    for listen in (*listens, Listen(path=loaded.configuration.submission_socket)):
+        for section, name, hop in hops:
+            if hop.smtp_server and _is_own(hop.smtp_server, hop.smtp_port or 25, listen):
+                text = f"that is this relay's own listener ({listen}): name the mail server that it shall send to"
+                loaded.fault_once(section, name, text)
 
 
 def _is_own(server: str, port: int, listen: Listen) -> bool:
@@ -60,24 +67,65 @@ def _open_relay(loaded: Loaded) -> None:
         loaded.fault("listener", "listen", text)
 
 
+def _clashes(loaded: Loaded) -> None:
+    """Two addresses of which the second could not be bound."""
+    listens = loaded.configuration.listener.listen
+    for number, one in enumerate(listens):
+        for other in listens[:number]:
+            if _clash(one, other):
+                text = "it stands there twice" if one == other else f"{other} takes that address already"
+                loaded.fault("listener", "listen", f"{one}: {text}: remove one of them")
+
+
+def _clash(one: Listen, other: Listen) -> bool:
+    if one.path or other.path:
+        return one.path == other.path
+    same_port = one.port == other.port and one.port != 0
+    return same_port and any(_overlap(a, b) for a in _hosts(one) for b in _hosts(other))
+
+
+def _hosts(listen: Listen) -> tuple[str, ...]:
+    host = listen.host.lower()
+    return ("127.0.0.1", "::1") if host == "localhost" else (host,)
+
+
+def _overlap(host: str, other: str) -> bool:
+    """True when both can not be bound; asyncio keeps IPv4 out of an IPv6 socket."""
+    try:
+        one, two = ipaddress.ip_address(host), ipaddress.ip_address(other)
+    except ValueError:
+        return host == other
+    return one == two or (one.version == two.version and (one.is_unspecified or two.is_unspecified))
+
+
 def _dropping(loaded: Loaded) -> None:
-    if not loaded.configuration.policy.smtp_enabled:
-        state = "false" if loaded.given("notification", "smtp_enabled") else "absent, which means false"
-        text = f"it is {state}: EVERY notification is accepted and dropped; set smtp_enabled = true"
-        loaded.warn("notification", "smtp_enabled", text)
+    for profile in loaded.configuration.notifications:
+        section, default = profile.section, profile.section == DEFAULT
+        if profile.policy.smtp_enabled or (not default and not loaded.given(section, "smtp_enabled")):
+            continue  # what is inherited was said of [notification]
+        state = "false" if loaded.given(section, "smtp_enabled") else "absent, which means false"
+        which = "" if default else " of this profile"
+        if default and any(p.policy.smtp_enabled for p in loaded.configuration.profiles):
+            which = " that no other profile matches"
+        text = f"it is {state}: EVERY notification{which} is accepted and dropped; set smtp_enabled = true"
+        loaded.warn(section, "smtp_enabled", text)
 
 
 def _short_addresses(loaded: Loaded) -> None:
-    server = loaded.configuration.next_hop.smtp_server
-    if not loaded.configuration.policy.use_short_addr or not server or routing.is_local(server):
-        return
+    named = dict(loaded.configuration.upstreams)
+    for profile in loaded.configuration.notifications:
+        hops = [named[name] for name in profile.next_hop.upstream if name in named] or [profile.next_hop]
+        public = [hop.smtp_server for hop in hops if hop.smtp_server and not _in_own_network(hop.smtp_server)]
+        if profile.policy.use_short_addr and public:
+            text = f"bare names go to {public[0]} as they are; only a mail server of your own network knows them"
+            loaded.warn_once(profile.section, "use_short_addr", text)
+
+
+def _in_own_network(server: str) -> bool:
     try:
-        private = ipaddress.ip_address(server.strip("[]")).is_private
+        return routing.is_local(server) or ipaddress.ip_address(server.strip("[]")).is_private
     except ValueError:
-        private = "." not in server
-    if not private:
-        text = f"bare names go to {server} as they are; only a mail server of your own network knows them"
-        loaded.warn("notification", "use_short_addr", text)
+        return "." not in server
 
 
 def _status(loaded: Loaded) -> None:
@@ -90,6 +138,8 @@ CHECKS: tuple[Callable[[Loaded], None], ...] = (
     _next_hop,
     _own_listener,
     _open_relay,
+    _clashes,
+    *PROFILE_CHECKS,
     _dropping,
     _short_addresses,
     _status,

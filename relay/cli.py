@@ -6,9 +6,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from relay import __version__, commands, config, control, places
+from relay import __version__, commands, config, control, places, reference
 from relay.errors import RelayError
 from relay.loaded import Configuration
 
@@ -55,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--envelope", metavar="FILE.json", type=Path, help="mail_from and rcpt_tos")
     explain.add_argument("--from", dest="sender", metavar="ADDRESS", help="reverse-path; default: From's address")
     explain.add_argument("--to", nargs="+", default=[], metavar="ADDRESS", help="default: whom To, Cc and Bcc name")
+    explain.add_argument("--listener", metavar="ADDRESS", help="by which listener it came; default: the first")
+    explain.add_argument("--user", metavar="LOGIN", default="", help="who sent it")
     explain.add_argument("--json", action="store_true", help="one JSON object")
     explain.set_defaults(function=_explain)
     commands.declare(subparsers)
@@ -130,7 +133,11 @@ def _explain(arguments: argparse.Namespace) -> int:
         sender, recipients = arguments.sender, arguments.to
         if arguments.envelope:
             sender, recipients = explain.envelope_file(arguments.envelope)
-        explained = explain.explain(octets, sender, recipients, app.setting_of(configuration), time.time())
+        listener = arguments.listener or str(configuration.listener.listen[0])
+        client = replace(explain.CLIENT, listener=listener, user=arguments.user)
+        explained = explain.explain(
+            octets, sender, recipients, app.setting_of(configuration), time.time(), client=client
+        )
     except RelayError as fault:
         print(f"tracker-relay: {fault}", file=sys.stderr)
         return EX_DATAERR
@@ -143,5 +150,5 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 
 def _reference(_arguments: argparse.Namespace) -> int:
-    print(config.reference(), end="")
+    print(reference.reference(), end="")
     return EX_OK

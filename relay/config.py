@@ -6,21 +6,32 @@ It knows sections; the options are declared by the rooms that own them.
 import dataclasses
 import difflib
 import os
-from collections.abc import Mapping
+import pwd
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from relay import inifile, options, people, secretfile
+from relay import inifile, options, people, routing, secretfile
 from relay.admission import Listen, ListenerOptions
 from relay.checks import CHECKS
 from relay.inifile import Fault, IniFile, Value
 from relay.journal import LogOptions
-from relay.loaded import Configuration, Loaded
+from relay.loaded import Configuration, Loaded, ProfileSection
 from relay.people import User
 from relay.policy import Policy
+from relay.profiles import Match, MatchOptions
 from relay.retry import RetryOptions
 from relay.routing import NextHopOptions
-from relay.sections import PREFIXED, SECTIONS, USERS, WITHOUT_EFFECT, StatusOptions
+from relay.sections import (
+    PREFIXED,
+    SECTIONS,
+    USERS,
+    WITHOUT_EFFECT,
+    StatusOptions,
+    declared,
+    kinds_of,
+    names_of,
+)
 from relay.spool import SpoolOptions
 from relay.transaction import Timeouts
 
@@ -56,12 +67,9 @@ class _Reader:
 
     def configuration(self) -> Configuration:
         for section in self.ini.sections:
-            prefix, _, name = section.partition(":")
-            known = section in (*SECTIONS, USERS, "DEFAULT") or (prefix in PREFIXED and name)
-            if not known:
-                text = f"no such section{_nearest(section, (*SECTIONS, USERS, *(f'{p}:NAME' for p in PREFIXED)))}"
-                self.faults.append(Fault(self.ini.lines[section], section, "", text))
-        made = {section: self._section(section, SECTIONS[section]) for section in SECTIONS}
+            if not kinds_of(section) and section not in (USERS, "DEFAULT"):
+                self.faults.append(Fault(self.ini.lines[section], section, "", _no_section(section)))
+        made = {section: self._section(section) for section in SECTIONS}
         policy, next_hop = made["notification"]
         return Configuration(
             self.path,
@@ -74,6 +82,23 @@ class _Reader:
             cast(LogOptions, made["log"][0]),
             cast(StatusOptions, made["status"][0]),
             self._users(),
+            tuple(self._profile(section, policy, next_hop) for section, _ in self._prefixed("notification")),
+            tuple((name, self._section(section)[0]) for section, name in self._prefixed("upstream")),
+        )
+
+    def _prefixed(self, wanted: str) -> list[tuple[str, str]]:
+        """Every section [PREFIX:NAME] in file order: the whole and the name."""
+        split = [(section, *section.partition(":")[::2]) for section in self.ini.sections]
+        return [(section, name) for section, prefix, name in split if prefix == wanted and name]
+
+    def _profile(self, section: str, policy: Policy, next_hop: NextHopOptions) -> ProfileSection:
+        """A [notification:NAME]: what it says itself over what it inherits."""
+        own = self._given(section)
+        return ProfileSection(
+            section,
+            dataclasses.replace(policy, **own[Policy]),
+            routing.inherited(next_hop, own[NextHopOptions]),
+            own[MatchOptions].get("match", ()),
         )
 
     def _users(self) -> tuple[User, ...]:
@@ -86,52 +111,76 @@ class _Reader:
                 users[value.name] = people.user(value.name, value.text)
             except ValueError as fault:
                 self.faults.append(Fault(value.line, USERS, value.name, str(fault)))
-        for section in self.ini.sections:
-            prefix, _, login = section.partition(":")
-            if prefix == "user" and login:
-                [options_] = self._section(section, (PREFIXED["user"],))
-                short = users.get(login, User(login))
-                users[login] = User(login, options_.name or short.name, options_.address or short.address)
+        for section, login in self._prefixed("user"):
+            [options_] = self._section(section)
+            short = users.get(login, User(login))
+            users[login] = User(login, options_.name or short.name, options_.address or short.address)
         return tuple(users.values())
 
-    def _section(self, section: str, kinds: tuple[type, ...]) -> list[Any]:
+    def _section(self, section: str) -> list[Any]:
+        """What a section says, as the dataclasses that declare its options; defaults for all else."""
+        given = self._given(section)
+        for kind in given:
+            for field in dataclasses.fields(kind):
+                path = field.metadata["parse"] is options.path and field.default is not None
+                if path and field.name not in given[kind]:
+                    given[kind][field.name] = self._resolved(str(field.default))
+        return [kind(**found) for kind, found in given.items()]
+
+    def _given(self, section: str) -> dict[type, dict[str, Any]]:
+        """The options that a section sets, by the dataclass that declares them."""
         values = dict(self.ini.sections.get(section, {}))
         values.pop(SECRET_MODES, None)
-        made: list[Any] = []
-        for kind in kinds:
-            found: dict[str, Any] = {}
-            for declared in dataclasses.fields(kind):
-                self._option(section, declared, values, found)
-            made.append(kind(**found))
+        given: dict[type, dict[str, Any]] = {}
+        for kind in kinds_of(section):
+            given[kind] = {}
+            for name, field in declared(section, kind).items():
+                self._option(section, name, field, values, given[kind])
         for value in values.values():
-            self._unknown(section, kinds, value)
-        return made
+            self._unknown(section, value)
+        return given
 
     def _option(
-        self, section: str, declared: "dataclasses.Field[Any]", values: dict[str, Value], found: dict[str, Any]
+        self,
+        section: str,
+        name: str,
+        field: "dataclasses.Field[Any]",
+        values: dict[str, Value],
+        found: dict[str, Any],
     ) -> None:
         """Read one declared option out of `values`, if the file has it."""
-        name = declared.metadata["name"] or declared.name
         given = values.pop(name, None)
-        if declared.metadata["secret"]:
+        if field.metadata["secret"]:
             given = self._secret(section, name, given, values.pop(f"{name}_file", None))
         if given is None:
-            if declared.metadata["parse"] is options.path and declared.default is not None:
-                found[declared.name] = self._resolved(str(declared.default))
             return
         try:
-            value = declared.metadata["parse"](given.text)
+            value = field.metadata["parse"](given.text)
         except ValueError as fault:
-            shown = "the value is not usable" if declared.metadata["secret"] else str(fault)
+            shown = "the value is not usable" if field.metadata["secret"] else str(fault)
             self.faults.append(Fault(given.line, section, name, shown))
             return
-        if declared.metadata["parse"] is options.path:
-            value = self._resolved(value)
-        elif isinstance(value, tuple) and value and isinstance(value[0], Listen):
-            value = tuple(Listen(path=self._resolved(v.path)) if v.path else v for v in value)
-        elif name == "smtp_server" and value.startswith("unix:"):
-            value = f"unix:{self._resolved(value[5:])}"
-        found[declared.name] = value
+        found[field.name] = self._placed(field, value)
+
+    def _placed(self, field: "dataclasses.Field[Any]", value: Any) -> Any:
+        """A value with its paths made absolute, and with the local user whom a match names."""
+        if field.metadata["parse"] is options.path:
+            return self._resolved(value)
+        if field.name == "smtp_server" and value.startswith("unix:"):
+            return f"unix:{self._resolved(value[5:])}"
+        if isinstance(value, tuple):
+            return tuple(self._placed_one(one) for one in value)
+        return value
+
+    def _placed_one(self, one: Any) -> Any:
+        match one:
+            case Listen(path=path) if path:
+                return Listen(path=self._resolved(path))
+            case Match(kind="listener", value=value) if value.startswith("unix:"):
+                return dataclasses.replace(one, value=f"unix:{self._resolved(value[5:])}")
+            case Match(kind="user", value=login):
+                return dataclasses.replace(one, uid=_uid(login))
+        return one
 
     def _resolved(self, path: str) -> str:
         return str(self.folder / path) if path else ""
@@ -146,8 +195,10 @@ class _Reader:
             return given
         if file:
             return self._from_file(section, name, file)
-        if self.credentials and (path := Path(self.credentials, name)).is_file():
-            return self._read(section, name, path, given.line if given else 1)
+        # The credential of a section [a:b] is named a.b.option: no profile is given the password of another.
+        held = f"{section.replace(':', '.')}.{name}" if ":" in section else name
+        if self.credentials and "/" not in held and (path := Path(self.credentials, held)).is_file():
+            return self._read(section, name, path, given.line if given else self.ini.lines.get(section, 1))
         return given
 
     def _from_file(self, section: str, name: str, file: Value) -> Value | None:
@@ -177,67 +228,50 @@ class _Reader:
         self.faults.append(Fault(value.line, section, name, why))
         return False
 
-    def _unknown(self, section: str, kinds: tuple[type, ...], value: Value) -> None:
+    def _unknown(self, section: str, value: Value) -> None:
         name = value.name.lower()
-        known = {n for kind in kinds for n in names_of(kind)}
-        if section == "notification" and (name in WITHOUT_EFFECT or name.startswith("default_format.")):
+        if section.partition(":")[0] == "notification" and (
+            name in WITHOUT_EFFECT or name.startswith("default_format.")
+        ):
             why = WITHOUT_EFFECT.get(name) or WITHOUT_EFFECT["default_format.email"]
             self.warnings.append(Fault(value.line, section, value.name, why))
             return
-        for other, others in SECTIONS.items():
-            if other != section and any(name in names_of(kind) for kind in others):
-                text = f"no such option here: it belongs into [{other}]"
-                self.faults.append(Fault(value.line, section, value.name, text))
-                return
-        text = f"no such option{_nearest(name, known)}"
-        self.faults.append(Fault(value.line, section, value.name, text))
+        self.faults.append(Fault(value.line, section, value.name, f"no such option{_advice(section, name)}"))
+
+
+def _advice(section: str, name: str) -> str:
+    """Where an unknown option belongs, or what its name was meant to be."""
+    known = names_of(section)
+    for twin in (f"smtp_{name}", name.removeprefix("smtp_")):
+        if twin in known:
+            return f": did you mean {twin}?"
+    for other in (*SECTIONS, *(f"{prefix}:NAME" for prefix in PREFIXED)):
+        if name in names_of(other):
+            return f" here: it belongs into [{other}]"
+    return _nearest(name, known)
+
+
+def _no_section(section: str) -> str:
+    prefix, _, name = section.partition(":")
+    if prefix in PREFIXED and not name:
+        return f"it has no name: write [{prefix}:NAME]"
+    return f"no such section{_nearest(section, (*SECTIONS, USERS, *(f'{p}:NAME' for p in PREFIXED)))}"
+
+
+def _uid(login: str) -> int | None:
+    """The local user of that name or number; None when there is none."""
+    if login.isascii() and login.isdigit():
+        return int(login)
+    try:
+        return pwd.getpwnam(login).pw_uid
+    except (KeyError, ValueError):
+        return None
 
 
 _NONE = Value("", "", 0)
 
 
-def names_of(kind: type) -> list[str]:
-    """The names of the options that a dataclass declares, those of secret files included."""
-    names: list[str] = []
-    for declared in dataclasses.fields(kind):
-        name = declared.metadata["name"] or declared.name
-        names += [name, f"{name}_file"] if declared.metadata["secret"] else [name]
-    return names
-
-
-def _nearest(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, list(known), 1, 0.6)
-    return f": did you mean {close[0]}?" if close else ": see `tracker-relay reference`"
-
-
-def reference() -> str:
-    """Every section and option with its default and meaning, from the declarations themselves."""
-    lines: list[str] = ["[users]", "", "LOGIN = Full Name <address>", "    Who is behind a login", ""]
-    prefixed = {f"{prefix}:NAME": (kind,) for prefix, kind in PREFIXED.items()}
-    for section, kinds in {**SECTIONS, **prefixed}.items():
-        lines += [f"[{section}]", ""]
-        for kind in kinds:
-            for declared in dataclasses.fields(kind):
-                name = declared.metadata["name"] or declared.name
-                lines += [f"{name} = {shown_default(declared)}".rstrip(), f"    {declared.metadata['doc']}"]
-                if declared.metadata["secret"]:
-                    lines += [f"{name}_file =", f"    The file that holds {name}; its mode must be 600"]
-        if section == "notification":
-            lines += ["", "Accepted from trac.ini, without effect:"]
-            lines += [f"    {name}: {why}" for name, why in sorted(WITHOUT_EFFECT.items())]
-        lines.append("")
-    return "\n".join(lines)
-
-
-def shown_default(declared: "dataclasses.Field[Any]") -> str:
-    """An option's default as config.ini would write it."""
-    if declared.metadata["shown"]:
-        return str(declared.metadata["shown"])
-    default = declared.default
-    if default is None or declared.metadata["secret"]:
-        return ""
-    if isinstance(default, bool):
-        return "true" if default else "false"
-    if isinstance(default, tuple):
-        return ", ".join(map(str, default))
-    return f"{default:g}" if isinstance(default, float) else str(default)
+def _nearest(word: str, known: Iterable[str]) -> str:
+    by_fold = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(word.casefold(), list(by_fold), 1, 0.6)
+    return f": did you mean {by_fold[close[0]]}?" if close else ": see `tracker-relay reference`"

@@ -23,7 +23,8 @@ from aiosmtpd.smtp import SMTP
 
 from relay import admission, journal, unixsocket
 from relay.admission import ListenerOptions
-from relay.entry import Client
+from relay.entry import Client, Entry
+from relay.message import Message
 from relay.reply import Reply
 from relay.spool import Spool
 
@@ -45,7 +46,8 @@ _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 class Setting:
     """What a session needs besides its socket.
 
-    `new_id` and `clock` make ids and wall-clock seconds; `queued` hears of every mail that was kept.
+    `new_id` and `clock` make ids and wall-clock seconds; `queued` hears of every mail that was kept;
+    `assigned` gives a new entry its profile, by the header of its mail.
     """
 
     options: ListenerOptions
@@ -55,6 +57,7 @@ class Setting:
     hostname: str
     gateway_id: str
     queued: Callable[[], None] = lambda: None
+    assigned: Callable[[Entry, Message], Entry] = lambda entry, _message: entry
 
 
 class Connection(SMTP):

@@ -14,8 +14,10 @@ from relay.journal import escaped
 from relay.mail import Envelope, Mail, Recipient
 from relay.message import BytesBody, Message, parse
 from relay.prepare import Setting
-from relay.profiles import Profile
+from relay.profiles import Chosen, Profile
 
+CLIENT = Client("127.0.0.1", "explain")
+"""Who sends a mail that nobody sends."""
 _ID = "0" * 15
 """The id of a mail that is in no spool."""
 
@@ -25,11 +27,16 @@ class Explained:
     """One mail's way through the rules: the profile, the mail after each rule, what rules refused."""
 
     entry: Entry
-    profile: Profile
+    chosen: Chosen
     context: rewrite.Context
     before: Mail
     steps: list[tuple[str, Mail]]
     refused_paths: tuple[str, ...] = ()
+
+    @property
+    def profile(self) -> Profile:
+        """Whose mail it is."""
+        return self.chosen.profile
 
     @property
     def after(self) -> Mail:
@@ -37,10 +44,19 @@ class Explained:
         return self.steps[-1][1] if self.steps else self.before
 
 
-def explain(octets: bytes, sender: str | None, recipients: Sequence[str], setting: Setting, now: float) -> Explained:
+def explain(
+    octets: bytes,
+    sender: str | None,
+    recipients: Sequence[str],
+    setting: Setting,
+    now: float,
+    *,
+    client: Client = CLIENT,
+) -> Explained:
     """Take a mail through the rules as the daemon would. Paths that do not parse stand in `refused_paths`.
 
-    Without recipients those that To, Cc and Bcc name are taken, without a sender the one of From.
+    `client` is who would have sent it: a profile may be chosen by its listener or user. Without
+    recipients those that To, Cc and Bcc name are taken, without a sender the one of From.
     """
     body = BytesBody(_canonical(octets))
     message = parse(body)
@@ -54,13 +70,13 @@ def explain(octets: bytes, sender: str | None, recipients: Sequence[str], settin
             bad.append(path)
     reverse = _sender(message, sender)
     unique = {address.key: Recipient.accepted(address) for address in good}
-    entry = Entry(_ID, now, Envelope(reverse, tuple(unique.values())), client=Client("127.0.0.1", "explain"))
+    entry = Entry(_ID, now, Envelope(reverse, tuple(unique.values())), client=client)
     reading = prepare.read(entry, body, setting)
-    profile, message = reading.profile, reading.message
+    chosen, message = reading.chosen, reading.message
     context = prepare.context_of(reading, setting)
     before = Mail(entry.envelope, message)
-    steps = rewrite.steps(before, context) if profile.policy.smtp_enabled else []
-    return Explained(entry, profile, context, before, steps, tuple(bad))
+    steps = rewrite.steps(before, context) if chosen.profile.policy.smtp_enabled else []
+    return Explained(entry, chosen, context, before, steps, tuple(bad))
 
 
 def _canonical(octets: bytes) -> bytes:
@@ -146,7 +162,8 @@ def _envelope_change(old: Mail, new: Mail) -> list[str]:
 def as_text(explained: Explained) -> str:
     """For a person."""
     facts = explained.context.facts
-    lines = [f"profile: {explained.profile.name}", f"tracker: {facts.tracker or 'none that is known'}"]
+    lines = [f"profile: {explained.chosen}", f"goes to: {', else to '.join(map(str, explained.profile.upstreams))}"]
+    lines += [f"tracker: {facts.tracker or 'none that is known'}"]
     lines += [f"project: {explained.context.project or '(none)'}", f"ticket: {facts.ticket or '(none)'}"]
     people = {"reporter": facts.reporter, "owner": facts.owner, "updater": facts.updater}
     lines += [f"{name}: {escaped(person.shown)}" for name, person in people.items() if person]
@@ -164,11 +181,16 @@ def as_text(explained: Explained) -> str:
 
 
 def as_json(explained: Explained) -> str:
-    """For a program: profile, facts, recipients, rules, envelope, mail (Latin-1, one character an octet)."""
+    """For a program: profile and why it is that one, next hops by name, facts, recipients, rules, envelope, mail.
+
+    The mail is in Latin-1, one character an octet.
+    """
     facts = explained.context.facts
     reverse = explained.after.envelope.reverse_path
     form = {
         "profile": explained.profile.name,
+        "why": explained.chosen.why,
+        "upstreams": [upstream.name for upstream in explained.profile.upstreams],
         "tracker": facts.tracker,
         "project": explained.context.project,
         "ticket": facts.ticket,

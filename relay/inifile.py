@@ -63,7 +63,7 @@ def read(data: bytes) -> IniFile:
         if line[0] in " \t" and current:
             _continue(ini, current, stripped)
         elif found := _SECTION.fullmatch(stripped):
-            section, current = found["name"].strip(), None
+            section, current = ":".join(part.strip() for part in found["name"].split(":", 1)), None
             _begin(ini, section, number)
         else:
             current = _option(ini, section, stripped, number)

@@ -9,11 +9,27 @@ from relay.inifile import Fault, IniFile
 from relay.journal import LogOptions
 from relay.people import User
 from relay.policy import Policy
+from relay.profiles import DEFAULT, Match, Profile
 from relay.retry import RetryOptions
-from relay.routing import NextHopOptions
+from relay.routing import NextHopOptions, upstreams_from
 from relay.sections import StatusOptions
 from relay.spool import SpoolOptions
 from relay.transaction import Timeouts
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileSection:
+    """[notification] or a [notification:NAME], what the latter inherits filled in."""
+
+    section: str
+    policy: Policy
+    next_hop: NextHopOptions
+    match: tuple[Match, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The profile's name; `notification` is that of the plain section."""
+        return self.section.partition(":")[2] or DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +46,31 @@ class Configuration:
     log: LogOptions
     status: StatusOptions
     users: tuple[User, ...] = ()
+    profiles: tuple[ProfileSection, ...] = ()
+    """Every [notification:NAME], in file order."""
+    upstreams: tuple[tuple[str, NextHopOptions], ...] = ()
+    """Every [upstream:NAME]."""
+
+    @property
+    def notifications(self) -> tuple[ProfileSection, ...]:
+        """[notification], then the profiles."""
+        return (ProfileSection(DEFAULT, self.policy, self.next_hop), *self.profiles)
 
     @property
     def submission_socket(self) -> str:
         """Where the sendmail drop-in submits; "" when it can not."""
         given = self.listener.submission
         return places.submission_socket(str(self.path.absolute())) if given is None else given
+
+
+def profiles_of(configuration: Configuration) -> tuple[Profile, ...]:
+    """The profiles ready for work, the default one first. Raises ValueError, KeyError where `check` finds faults."""
+    others = dict(configuration.upstreams)
+    made: list[Profile] = []
+    for section in configuration.notifications:
+        first, *rest = upstreams_from(section.next_hop, section.section, others)
+        made.append(Profile(section.name, section.policy, first, tuple(rest), section.match))
+    return tuple(made)
 
 
 @dataclass(slots=True)
@@ -56,6 +91,16 @@ class Loaded:
         """Something wrong with an option, or with its absence."""
         self.faults.append(Fault(self.line(section, option), section, option, text))
 
+    def fault_once(self, section: str, option: str, text: str) -> None:
+        """As `fault`; what a profile only inherits is said of [notification] alone."""
+        if not _said(self.faults, option, text):
+            self.fault(section, option, text)
+
+    def warn_once(self, section: str, option: str, text: str) -> None:
+        """As `warn`, with the same exception."""
+        if not _said(self.warnings, option, text):
+            self.warn(section, option, text)
+
     def warn(self, section: str, option: str, text: str) -> None:
         """Something that a person should know, and that is allowed."""
         self.warnings.append(Fault(self.line(section, option), section, option, text))
@@ -73,3 +118,7 @@ class Loaded:
     def warning_lines(self) -> list[str]:
         """The warnings as they are shown, by line."""
         return [fault.shown(str(self.path)) for fault in sorted(self.warnings, key=lambda f: f.line)]
+
+
+def _said(found: list[Fault], option: str, text: str) -> bool:
+    return any((fault.section, fault.option, fault.text) == (DEFAULT, option, text) for fault in found)

@@ -15,7 +15,7 @@ from relay.mail import Dropped, Mail, Note, Recipient, Refusal
 from relay.message import Body, Message, parse
 from relay.people import User
 from relay.policy import Context, Stamp
-from relay.profiles import Profile, choose
+from relay.profiles import Chosen, Profile, choose
 from relay.reply import Reply
 from relay.rewrite import rewrite
 from relay.routing import Route, route
@@ -46,6 +46,8 @@ class Prepared:
     """The sender that the rules decided on: who hears of a mail that never reached a route."""
     project: str = ""
     ticket: str = ""
+    chosen: Chosen | None = None
+    """Whose mail it turned out to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +56,20 @@ class Reading:
 
     entry: Entry
     message: Message
-    profile: Profile
+    chosen: Chosen
     facts: Facts
+
+    @property
+    def profile(self) -> Profile:
+        """Whose mail it is."""
+        return self.chosen.profile
 
 
 def read(entry: Entry, body: Body, setting: Setting) -> Reading:
     """Read an entry: its message, its profile, and what the tracker's dialect tells."""
-    profile = choose(setting.profiles, entry.profile)
     message = parse(body)
     facts = Facts() if entry.report else facts_of(message, lambda: mime.text_of(message))
-    return Reading(entry, message, profile, facts)
+    return Reading(entry, message, choose(setting.profiles, entry, message, facts), facts)
 
 
 def prepare(entry: Entry, body: Body, setting: Setting, *, first_of_event: bool = True) -> Prepared:
@@ -76,19 +82,25 @@ def prepare_read(reading: Reading, setting: Setting, *, first_of_event: bool) ->
     entry, profile = reading.entry, reading.profile
     mail = Mail(entry.envelope, reading.message)
     if entry.report:
-        return Prepared(tuple(route(mail, profile.upstream)))
+        return Prepared(tuple(route(mail, profile.upstreams)), chosen=reading.chosen)
     if not profile.policy.smtp_enabled:
         dropped = (Dropped(r, "smtp_enabled", "smtp_enabled is false") for r in entry.envelope.recipients)
-        return Prepared((), _dropped(dropped))
+        return Prepared((), _dropped(dropped), chosen=reading.chosen)
     context = context_of(reading, setting, first_of_event=first_of_event)
     mail = rewrite(mail, context)
     settled = _dropped(mail.dropped)
     if mail.refusal:
         settled += _refused(mail.envelope.recipients, mail.refusal)
         mail = mail.to()
-    routed = tuple(route(mail, profile.upstream))
+    routed = tuple(route(mail, profile.upstreams))
     return Prepared(
-        routed, settled, mail.notes, mail.envelope.reverse_path, context.project[:100], context.facts.ticket[:100]
+        routed,
+        settled,
+        mail.notes,
+        mail.envelope.reverse_path,
+        context.project[:100],
+        context.facts.ticket[:100],
+        reading.chosen,
     )
 
 
@@ -153,3 +165,10 @@ def _refused(recipients: Iterable[Recipient], refusal: Refusal) -> tuple[Outcome
         Outcome(r.origin, str(r.address), Disposition.REFUSED, reply, cause=Cause.RULE, rule=refusal.rule)
         for r in recipients
     )
+
+
+def hint(entry: Entry, message: Message, setting: Setting) -> Chosen:
+    """Whose mail this seems to be, by its header alone: where a new entry stands in line. `prepare` decides."""
+    if len(setting.profiles) == 1:
+        return Chosen(setting.profiles[0], "")
+    return choose(setting.profiles, entry, message, facts_of(message, lambda: ""))

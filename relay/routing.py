@@ -1,7 +1,10 @@
-"""Routing: every recipient of a mail on exactly one Route, each leading to one Upstream."""
+"""Routing: every recipient of a mail on exactly one Route, each leading to one Upstream, or to others in its stead."""
 
 import ipaddress
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from relay.auth import MECHANISMS
 from relay.mail import Mail
@@ -11,6 +14,8 @@ _MECHANISMS = [mechanism.name.lower() for mechanism in MECHANISMS]
 
 OUTBOX = "outbox"
 """The reserved upstream that keeps mail in a local Maildir instead of sending it."""
+MX = "mx"
+"""Reserved for delivery to the recipients' own mail servers, which this version does not do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +49,47 @@ class Upstream:
         """True for the local Maildir."""
         return self.name == OUTBOX
 
+    def __str__(self) -> str:
+        if self.is_outbox:
+            return f"the outbox {self.path}"
+        server = self.server if self.server.startswith("unix:") else f"{self.server}:{self.port}"
+        return f"{server} ({self.tls})"
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """The decision "these recipients go there"."""
+    """The decision "these recipients go there"; the fallbacks take over, in order, while it can not be reached."""
 
     upstream: Upstream
+    fallbacks: tuple[Upstream, ...] = ()
+
+    @property
+    def candidates(self) -> tuple[Upstream, ...]:
+        """Every next hop that may get the mail, in order."""
+        return (self.upstream, *self.fallbacks)
 
 
-def route(mail: Mail, upstream: Upstream) -> list[tuple[Route, Mail]]:
+def route(mail: Mail, upstreams: Sequence[Upstream]) -> list[tuple[Route, Mail]]:
     """One transaction for all recipients of a mail; none when nobody is left."""
-    return [(Route(upstream), mail)] if mail.envelope.recipients else []
+    first, *others = upstreams
+    return [(Route(first, tuple(others)), mail)] if mail.envelope.recipients else []
+
+
+def upstream_names(value: str) -> tuple[str, ...]:
+    """Names of next hops, in order, separated by commas or blanks."""
+    names = tuple(name for name in re.split(r"[,\s]+", value.strip()) if name)
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"{twice[0]} stands in it twice: remove one")
+    return names
 
 
 @dataclass(frozen=True, slots=True)
 class NextHopOptions:
-    """The upstream half of [notification]."""
+    """The upstream half of [notification]; under their short names (server, port, ...) an [upstream:NAME]."""
 
-    smtp_server: str = option("", "The mail server; unix:PATH for a socket; empty: the outbox", str.strip)
+    smtp_server: str = option(
+        "", "The mail server; unix:PATH for a socket; none in [notification]: the outbox", str.strip
+    )
     smtp_port: int | None = option(None, "Its port; 465 is TLS from the first octet", integer(1, 65535), shown="25")
     smtp_user: str = option("", "Log in as this user; empty: no log-in", str.strip)
     smtp_password: Secret = option(Secret(""), "The password; better in smtp_password_file", secret, secret=True)
@@ -79,6 +107,12 @@ class NextHopOptions:
     auth: str = option(
         "", f"Log in by this mechanism only: {', '.join(_MECHANISMS)}; empty: the best", choice(*_MECHANISMS, "")
     )
+    upstream: tuple[str, ...] = option(
+        (),
+        "Instead of smtp_server: the names of [upstream:NAME] sections, or outbox; the next one takes over while those"
+        " before it can not be reached or do not let us in",
+        upstream_names,
+    )
     outbox: str = option("var/outbox", "The Maildir that keeps mail while smtp_server is empty", path)
 
     @property
@@ -93,6 +127,34 @@ class NextHopOptions:
 
 IMPLICIT_PORT = 465
 """Submission over implicit TLS (RFC 8314)."""
+NOT_OF_ONE_HOP = ("upstream", "outbox")
+"""Options of [notification] that an [upstream:NAME] does not have."""
+OPTION_NAMES = tuple(field.name for field in fields(NextHopOptions))
+LOG_IN = ("smtp_user", "smtp_password", "auth", "client_certificate")
+"""The options that say who we are: they belong to the server that they stand with."""
+
+
+def inherited(base: NextHopOptions, own: Mapping[str, Any]) -> NextHopOptions:
+    """The next hop of a profile: what it says itself, over what [notification] says.
+
+    Three things are not inherited: `upstream` where the profile names a server, and the other way round;
+    the log-in, where it names another server (promise 7: no server gets another one's password) or
+    another user; `use_tls` where it has `tls`, and the other way round, as both say the same.
+    """
+    nothing = NextHopOptions()
+    if "smtp_server" in own or "upstream" in own:
+        base = replace(base, upstream=())
+    if own.get("upstream"):
+        base = replace(nothing, outbox=base.outbox)
+    if own.get("smtp_server", base.smtp_server) != base.smtp_server:
+        base = replace(base, **{name: getattr(nothing, name) for name in LOG_IN})
+    if own.get("smtp_user", base.smtp_user) != base.smtp_user:
+        base = replace(base, smtp_password=nothing.smtp_password)
+    if "tls" in own:
+        base = replace(base, use_tls=None)
+    if "use_tls" in own:
+        base = replace(base, tls="")
+    return replace(base, **own)
 
 
 def is_local(server: str) -> bool:
@@ -110,6 +172,8 @@ def is_local(server: str) -> bool:
 
 def faults(options: NextHopOptions) -> list[tuple[str, str]]:
     """Every contradiction among these options: the option's name, and what is wrong and what to do."""
+    if options.upstream:
+        return _beside_upstream(options)
     found = _tls_faults(options)
     if not options.smtp_server:
         for name in ("smtp_user", "smtp_password"):
@@ -157,8 +221,20 @@ def _external_faults(options: NextHopOptions) -> list[tuple[str, str]]:
     return []
 
 
+def _beside_upstream(options: NextHopOptions) -> list[tuple[str, str]]:
+    """What can not stand beside `upstream`."""
+    found: list[tuple[str, str]] = []
+    if options.smtp_server:
+        found.append(("upstream", "upstream and smtp_server both say where mail goes: remove one of them"))
+    for name in ("smtp_user", "smtp_password"):
+        if getattr(options, name) and not options.smtp_server:
+            text = f"upstream says where mail goes: move it into [upstream:{options.upstream[0]}]"
+            found.append((name, text))
+    return found
+
+
 def upstream_from(options: NextHopOptions, name: str) -> Upstream:
-    """The next hop of a profile. Raises ValueError with the first contradiction."""
+    """The one next hop that these options describe. Raises ValueError with the first contradiction."""
     for option_name, sentence in faults(options):
         raise ValueError(f"{option_name}: {sentence}")
     if not options.smtp_server:
@@ -175,3 +251,11 @@ def upstream_from(options: NextHopOptions, name: str) -> Upstream:
         options.smtp_password,
         options.auth,
     )
+
+
+def upstreams_from(options: NextHopOptions, name: str, others: Mapping[str, NextHopOptions]) -> tuple[Upstream, ...]:
+    """Every next hop of a profile, in order; `others` are the [upstream:NAME] sections. Raises ValueError, KeyError."""
+    if not options.upstream:
+        return (upstream_from(options, name),)
+    own_outbox = Upstream(OUTBOX, path=options.outbox)
+    return tuple(own_outbox if n == OUTBOX else upstream_from(others[n], n) for n in options.upstream)

@@ -1,14 +1,17 @@
 """Sections: which rooms' options each section of config.ini holds; and Trac's that have no effect here."""
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from relay.admission import ListenerOptions
 from relay.journal import LogOptions
 from relay.options import listed, option, path, text
 from relay.people import UserOptions
 from relay.policy import Policy
+from relay.profiles import MatchOptions
 from relay.retry import RetryOptions
-from relay.routing import NextHopOptions
+from relay.routing import NOT_OF_ONE_HOP, NextHopOptions
 from relay.spool import SpoolOptions
 from relay.transaction import Timeouts
 
@@ -34,8 +37,36 @@ SECTIONS: dict[str, tuple[type, ...]] = {
 
 USERS = "users"
 """The section of free names: `login = Full Name <address>`."""
-PREFIXED: dict[str, type] = {"user": UserOptions}
+PREFIXED: dict[str, tuple[type, ...]] = {
+    "notification": (MatchOptions, Policy, NextHopOptions),
+    "user": (UserOptions,),
+    "upstream": (NextHopOptions,),
+}
 """Sections of the form [PREFIX:NAME], one for each name."""
+
+
+def declared(section: str, kind: type) -> dict[str, "dataclasses.Field[Any]"]:
+    """The options of a section that `kind` declares, by the names that they have there."""
+    fields = {field.metadata["name"] or field.name: field for field in dataclasses.fields(kind)}
+    if section.partition(":")[0] != "upstream":
+        return fields
+    return {name.removeprefix("smtp_"): field for name, field in fields.items() if name not in NOT_OF_ONE_HOP}
+
+
+def kinds_of(section: str) -> tuple[type, ...]:
+    """Whose options a section holds; nobody's when there is no such section."""
+    prefix, _, name = section.partition(":")
+    return PREFIXED.get(prefix, ()) if name else SECTIONS.get(section, ())
+
+
+def names_of(section: str) -> list[str]:
+    """The names of a section's options, those of secret files included."""
+    names: list[str] = []
+    for kind in kinds_of(section):
+        for name, field in declared(section, kind).items():
+            names += [name, f"{name}_file"] if field.metadata["secret"] else [name]
+    return names
+
 
 _TRAC_DECIDES = "the tracker decides that before the mail is sent; it has no effect here"
 WITHOUT_EFFECT: dict[str, str] = {

@@ -234,6 +234,7 @@ class Session(Connection):
             summary=encoded_word.decode(mail.text("subject")[:1000])[:200],
             events=(Event(now, "accepted", f"from {self.client.address} by {self.client.listener}"),),
         )
+        entry = setting.assigned(entry, mail)
         await setting.spool.put(entry, draft)
         journal.accepted(entry)
         setting.queued()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from relay import cli, config, options
-from relay.sections import SECTIONS, WITHOUT_EFFECT
+from relay import cli, config, options, reference
+from relay.sections import SECTIONS, WITHOUT_EFFECT, names_of
 
 ROOT = Path(__file__).resolve().parents[2]
 HOP = "[notification]\nsmtp_enabled = true\nsmtp_from = bugs@example.com\nsmtp_server = mail.example.com\nuse_tls = true\nsmtp_user = John Doe\n"
@@ -98,7 +98,7 @@ def test_the_shipped_file_departs_from_the_defaults_in_few_places():
 
 
 def test_its_commented_options_exist():
-    known = {name for kinds in SECTIONS.values() for kind in kinds for name in config.names_of(kind)}
+    known = {name for section in SECTIONS for name in names_of(section)}
     commented = re.findall(r"(?m)^#(\w+) =", (ROOT / "config.ini").read_text())
     assert commented
     assert set(commented) <= known
@@ -123,7 +123,7 @@ def test_what_the_reference_shows_as_default_reads_back_as_the_default():
     for kinds in SECTIONS.values():
         for kind in kinds:
             for declared in kind.__dataclass_fields__.values():
-                shown = config.shown_default(declared)
+                shown = reference.shown_default(declared)
                 if shown and not shown.startswith("(") and declared.name != "smtp_port":
                     assert declared.metadata["parse"](shown) == declared.default, declared.name
 

@@ -1,0 +1,62 @@
+"""Reference: every section and option with its default and meaning, from the declarations themselves."""
+
+import dataclasses
+from typing import Any
+
+from relay.sections import PREFIXED, SECTIONS, WITHOUT_EFFECT, declared, kinds_of
+
+
+def reference() -> str:
+    """The text of `tracker-relay reference`."""
+    lines: list[str] = ["[users]", "", "LOGIN = Full Name <address>", "    Who is behind a login", ""]
+    for section in (*SECTIONS, *(f"{prefix}:NAME" for prefix in PREFIXED)):
+        inherits = section == "notification:NAME"
+        lines += [f"[{section}]", *_HEADS.get(section, ()), ""]
+        for kind in kinds_of(section):
+            if not (inherits and kind in SECTIONS["notification"]):
+                lines += _options(section, kind)
+        if section == "notification":
+            lines += ["", "Accepted from trac.ini, without effect:"]
+            lines += [f"    {name}: {why}" for name, why in sorted(WITHOUT_EFFECT.items())]
+        lines.append("")
+    return "\n".join(lines)
+
+
+_HEADS = {
+    "notification:NAME": (
+        "    A profile: mail that `match` fits is served by it, the first in the file winning; all other mail by",
+        "    [notification]. Every option of [notification] may stand here; what does not is inherited from there,",
+        "    but no log-in where the profile names another smtp_server, and no upstream where it names an smtp_server",
+        "    (and the other way round).",
+    ),
+    "upstream:NAME": (
+        "    A next hop that `upstream = NAME` in [notification] or a profile sends mail to; its options are those of",
+        "    [notification] without their smtp_. mx and outbox are reserved names.",
+    ),
+    "user:NAME": ("    The long form of a line in [users]; NAME is the login.",),
+}
+
+
+def _options(section: str, kind: type) -> list[str]:
+    lines: list[str] = []
+    for name, field in declared(section, kind).items():
+        doc = field.metadata["doc"]
+        told = doc.replace("smtp_", "") if section.startswith("upstream:") else doc
+        lines += [f"{name} = {shown_default(field)}".rstrip(), f"    {told}"]
+        if field.metadata["secret"]:
+            lines += [f"{name}_file =", f"    The file that holds {name}; its mode must be 600"]
+    return lines
+
+
+def shown_default(field: "dataclasses.Field[Any]") -> str:
+    """An option's default as config.ini would write it."""
+    if field.metadata["shown"]:
+        return str(field.metadata["shown"])
+    default = field.default
+    if default is None or field.metadata["secret"]:
+        return ""
+    if isinstance(default, bool):
+        return "true" if default else "false"
+    if isinstance(default, tuple):
+        return ", ".join(map(str, default))
+    return f"{default:g}" if isinstance(default, float) else str(default)
