@@ -77,7 +77,9 @@ def _upstreams(loaded: Loaded) -> None:
                 loaded.fault_once(section, "upstream", text)
         for option in _hop_options(loaded, section) if hop.upstream else ():
             if option not in ("smtp_server", *(name for name, _ in routing.faults(hop))):
-                text = f"it has no effect beside upstream = {', '.join(hop.upstream)}: it belongs into that section"
+                others = [name for name in hop.upstream if name != OUTBOX]
+                advice = f"move it into [upstream:{others[0]}]" if others else "remove it"
+                text = f"it has no effect beside upstream = {', '.join(hop.upstream)}: {advice}"
                 loaded.warn(section, option, text)
     used = {name for profile in loaded.configuration.notifications for name in profile.next_hop.upstream}
     for name, _ in loaded.configuration.upstreams:
