@@ -61,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--json", action="store_true", help="one JSON object")
     explain.set_defaults(function=_explain)
     commands.declare(subparsers)
+    drop_in = subparsers.add_parser("sendmail", help="drop-in for sendmail(1)", prefix_chars="+", add_help=False)
+    drop_in.add_argument("words", nargs="*")
+    drop_in.set_defaults(function=_sendmail)
     reference = subparsers.add_parser("reference", help="every section and option with default and meaning")
     reference.set_defaults(function=_reference)
     return parser
@@ -147,6 +150,12 @@ def _explain(arguments: argparse.Namespace) -> int:
         print(explain.as_text(explained), end="\n\n", flush=True)
         sys.stdout.buffer.write(bytes(explained.after.message))
     return EX_OK
+
+
+def _sendmail(arguments: argparse.Namespace) -> int:
+    from relay import sendmail  # noqa: PLC0415 - `__main__` calls it without all the rest
+
+    return sendmail.main(arguments.words, arguments.config)
 
 
 def _reference(_arguments: argparse.Namespace) -> int:

@@ -107,6 +107,11 @@ class Client:
     uid: int | None = None
     user: str = ""
 
+    @property
+    def shown(self) -> str:
+        """Address, and behind a unix socket the user's number."""
+        return self.address if self.uid is None else f"{self.address}(uid={self.uid})"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

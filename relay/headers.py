@@ -202,11 +202,15 @@ def _prepend_trace(message: Message, stamp: Stamp) -> Message:
     ours = f"{stamp.gateway_id} id={stamp.id}"
     if any(field.text == ours for field in message.get_all(TRACE_FIELD)):
         return message
+    received = f"Received: {_from_whom(stamp)} with {stamp.protocol} id {stamp.id};\r\n {stamp.date}\r\n"
+    return message.prepend(received.encode("ascii"), f"{TRACE_FIELD}: {ours}\r\n".encode("ascii"))
+
+
+def _from_whom(stamp: Stamp) -> str:
+    """Received's `from` and `by`; what came over a unix socket comes from a user, not from a host."""
+    if stamp.uid is not None:
+        return f"by {stamp.host} (tracker-relay, from userid {stamp.uid})\r\n"
     helo = re.sub(r"[^A-Za-z0-9.\-_:\[\]]", "?", stamp.helo)[:255] or "unknown"
     client = re.sub(r"[^A-Za-z0-9.:]", "?", stamp.client) or "unknown"
     literal = f"IPv6:{client}" if ":" in client else client
-    received = (
-        f"Received: from {helo} ([{literal}])\r\n by {stamp.host} (tracker-relay) with {stamp.protocol}"
-        f" id {stamp.id};\r\n {stamp.date}\r\n"
-    )
-    return message.prepend(received.encode("ascii"), f"{TRACE_FIELD}: {ours}\r\n".encode("ascii"))
+    return f"from {helo} ([{literal}])\r\n by {stamp.host} (tracker-relay)"

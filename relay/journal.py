@@ -89,7 +89,7 @@ def accepted(entry: Entry) -> None:
             "from": "" if sender is None else escaped(_person(str(sender))),
             "size": entry.size,
             "nrcpt": len(entry.envelope.recipients),
-            "client": clean(entry.client.address),
+            "client": clean(entry.client.shown),
             "helo": clean(entry.client.helo),
             "message_id": escaped(entry.message_id),
         },
@@ -99,7 +99,7 @@ def accepted(entry: Entry) -> None:
 def rejected(client: Client, reply: Reply, what: str) -> None:
     """The listener refused a command, a mail or a connection; `what` is the command or stage."""
     COUNTERS[f"rejected_{reply.code // 100}xx"] += 1
-    fields = {"client": clean(client.address), "what": clean(what), "reply": clean(str(reply))}
+    fields = {"client": clean(client.shown), "what": clean(what), "reply": clean(str(reply))}
     _tell(logging.WARNING, "rejected", "NOQUEUE", "client=%(client)s, %(what)s: %(reply)s", fields)
 
 

@@ -117,6 +117,8 @@ class Stamp:
     client: str = ""
     helo: str = ""
     protocol: str = "ESMTP"
+    uid: int | None = None
+    """The local user, where `client` is a unix socket."""
 
     @property
     def date(self) -> str:

@@ -134,6 +134,7 @@ def context_of(reading: Reading, setting: Setting, *, first_of_event: bool = Tru
         client=entry.client.address,
         helo=entry.client.helo,
         protocol=entry.client.protocol,
+        uid=entry.client.uid,
     )
     return Context(reading.profile.policy, reading.facts, stamp, setting.catch_all, setting.users, first_of_event)
 

@@ -232,7 +232,7 @@ class Session(Connection):
             refused_paths=tuple(transaction.refused),
             message_id=mail.text("message-id")[:250],
             summary=encoded_word.decode(mail.text("subject")[:1000])[:200],
-            events=(Event(now, "accepted", f"from {self.client.address} by {self.client.listener}"),),
+            events=(Event(now, "accepted", f"from {self.client.shown} by {self.client.listener}"),),
         )
         entry = setting.assigned(entry, mail)
         await setting.spool.put(entry, draft)
