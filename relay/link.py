@@ -1,7 +1,7 @@
 """Link: one connection to a next hop, from the name to the log-in, then ready for transactions.
 
 aiosmtplib reads the greeting, says EHLO, upgrades to TLS and carries AUTH; then the connection is
-handed to streams of our own, since its `sendmail` shortens addresses, holds a mail several times in
+handed to a `Dialogue` of our own, since its `sendmail` shortens addresses, holds a mail several times in
 memory, loses the answers that came before a fault and takes one time limit for everything.
 
 Whatever goes wrong here is a LinkFault: a Reply that defers the mail (a greeting of 5xx too: the
@@ -15,21 +15,19 @@ import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator, Generator
-from dataclasses import dataclass, field
 from typing import cast
 
 import aiosmtplib
 
 from relay import auth, tls
 from relay.auth.binding import end_point
+from relay.dialogue import Dialogue
 from relay.entry import Cause
 from relay.errors import HopError
 from relay.reply import Reply
 from relay.routing import Upstream
 from relay.tls import Level
-from relay.transaction import Features, ReplyReader, Timeouts
-
-_CHUNK = 65536
+from relay.transaction import Features, Timeouts
 
 
 class LinkFault(HopError):
@@ -38,59 +36,6 @@ class LinkFault(HopError):
     def __init__(self, reply: Reply, cause: Cause, host: str = "") -> None:
         super().__init__(str(reply))
         self.reply, self.cause, self.host = reply, cause, host
-
-
-@dataclass(slots=True)
-class Link:
-    """A connection that may carry mail."""
-
-    host: str
-    features: Features
-    security: str
-    """In words for the log: "TLSv1.3 starttls verified", "" without TLS."""
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
-    replies: ReplyReader = field(default_factory=ReplyReader)
-    mails: int = 0
-    clean: bool = True
-    """False while a transaction is open that the next mail must reset first."""
-    _waiting: list[Reply] = field(default_factory=list)
-
-    async def send(self, data: bytes, limit: float) -> None:
-        """Write, and wait until the peer takes it. Raises OSError, TimeoutError."""
-        self.writer.write(data)
-        async with asyncio.timeout(limit):
-            await self.writer.drain()
-
-    async def reply(self, limit: float) -> Reply:
-        """The next reply. Raises OSError, TimeoutError, HopError."""
-        async with asyncio.timeout(limit):
-            while not self._waiting:
-                data = await self.reader.read(_CHUNK)
-                if not data:
-                    raise ConnectionResetError("the server closed the connection")
-                self._waiting += self.replies.feed(data)
-        return self._waiting.pop(0)
-
-    @property
-    def silent(self) -> bool:
-        """False when an idle connection has heard something, a 421 or its end: it is of no use any more."""
-        return not (self._waiting or self.reader.at_eof() or self.writer.is_closing() or self._buffered)
-
-    @property
-    def _buffered(self) -> bool:
-        return bool(getattr(self.reader, "_buffer", b""))
-
-    def abort(self) -> None:
-        """Cut it off."""
-        self.writer.transport.abort()
-
-    async def quit(self) -> None:
-        """Say QUIT and close; what the peer makes of it changes nothing."""
-        with contextlib.suppress(OSError, TimeoutError, HopError):
-            await self.send(b"QUIT\r\n", 2.0)
-            await self.reply(2.0)
-        self.abort()
 
 
 def context_of(upstream: Upstream) -> ssl.SSLContext:
@@ -105,7 +50,7 @@ def context_of(upstream: Upstream) -> ssl.SSLContext:
     return context
 
 
-async def connect(upstream: Upstream, context: ssl.SSLContext, timeouts: Timeouts, hostname: str) -> Link:
+async def connect(upstream: Upstream, context: ssl.SSLContext, timeouts: Timeouts, hostname: str) -> Dialogue:
     """A connection to the first address that answers, secured and logged in. Raises LinkFault."""
     try:
         return await _connect(upstream, context, timeouts, hostname, tls.demand(upstream).tls_wanted)
@@ -118,7 +63,7 @@ async def connect(upstream: Upstream, context: ssl.SSLContext, timeouts: Timeout
 
 async def _connect(
     upstream: Upstream, context: ssl.SSLContext, timeouts: Timeouts, hostname: str, with_tls: bool
-) -> Link:
+) -> Dialogue:
     sock, host = await _dial(upstream, timeouts.connect)
     client = aiosmtplib.SMTP(
         hostname=upstream.server,
@@ -141,7 +86,7 @@ async def _connect(
                 raise LinkFault(Reply(454, "4.7.5", missed), Cause.TLS, host)
             if upstream.logs_in:
                 await _log_in(client, upstream, level, host)
-            return _take_over(client, host, security)
+            return _take_over(client, host, security, timeouts)
         except BaseException:
             client.close()
             raise
@@ -251,17 +196,15 @@ def _step(dialogue: Generator[bytes, Reply, auth.Verdict], reply: Reply | None) 
         return cast(auth.Verdict, over.value)
 
 
-def _take_over(client: aiosmtplib.SMTP, host: str, security: str) -> Link:
-    """The connection out of aiosmtplib's hands into streams of our own."""
+def _take_over(client: aiosmtplib.SMTP, host: str, security: str, timeouts: Timeouts) -> Dialogue:
+    """The connection out of aiosmtplib's hands into a dialogue of our own."""
     transport = cast(asyncio.Transport, client.transport)  # uvloop's is no subclass
     keywords = {name.upper(): value for name, value in client.esmtp_extensions.items()}
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(limit=_CHUNK, loop=loop)
-    protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
-    transport.set_protocol(protocol)
-    protocol.connection_made(transport)
+    dialogue = Dialogue(host, Features(keywords), security, timeouts)
+    transport.set_protocol(dialogue)
+    dialogue.connection_made(transport)
     client.protocol = client.transport = None  # so that it closes nothing of ours
-    return Link(host, Features(keywords), security, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+    return dialogue
 
 
 @contextlib.asynccontextmanager

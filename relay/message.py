@@ -60,6 +60,11 @@ class SliceBody:
         return self.source.read(self.start + start, min(self.start + stop, self.source.size))
 
 
+def at_hand(body: Body) -> bool:
+    """True when its octets lie in memory, so that reading them or asking for their number costs no work."""
+    return isinstance(body, BytesBody) or (isinstance(body, SliceBody) and at_hand(body.source))
+
+
 def pieces(body: Body, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
     """The octets of `body` from `start` to `stop` (default: its end), at most PIECE at a time."""
     end = body.size if stop is None else stop

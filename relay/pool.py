@@ -1,12 +1,33 @@
 """Pool: bookkeeping about one next hop, without I/O: which connection to use, and until when to leave it alone."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from relay.entry import Cause
 from relay.reply import Reply
 
-C = TypeVar("C")
+
+class Carrier(Protocol):
+    """What the pool asks of a connection."""
+
+    @property
+    def usable(self) -> bool:
+        """False when it is gone, or of no use any more."""
+
+    @property
+    def waiting(self) -> int:
+        """Mails under way or waiting on it."""
+
+    @property
+    def has_room(self) -> bool:
+        """True when a mail may wait behind the one under way."""
+
+    mails: int
+    pace: float
+
+
+C = TypeVar("C", bound=Carrier)
 
 MAX_CONNECTIONS = 20
 """Connections to one next hop at one time."""
@@ -15,6 +36,8 @@ MAX_IDLE = 30.0
 MAX_MAILS = 100
 """Mails over one connection at most."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+NEAR = 0.02
+"""Seconds for a mail under which another one waits for its turn instead of asking for a further connection."""
 AUTH_PAUSE = 60.0
 """Seconds between two log-ins after a refused one, whatever the length of the queue: accounts get locked."""
 
@@ -23,7 +46,10 @@ AUTH_PAUSE = 60.0
 class Pool(Generic[C]):
     """One next hop. Times are those of one steady clock, in seconds."""
 
-    idle: list[tuple[float, C]] = field(default_factory=list)
+    links: list[C] = field(default_factory=list)
+    connecting: int = 0
+    """Connections that are being made."""
+    _idle_since: dict[C, float] = field(default_factory=dict)
     _until: float = 0.0
     _pause: float = 0.0
     _reply: Reply | None = None
@@ -46,16 +72,39 @@ class Pool(Generic[C]):
         """A connection stands and may be used: the hop is up."""
         self._until, self._pause, self._reply = 0.0, 0.0, None
 
-    def take(self) -> C | None:
-        """An idle connection, the one used last."""
-        return self.idle.pop()[1] if self.idle else None
+    def choose(self) -> C | None:
+        """The connection for one more mail: an idle one, the one used last; else one that is near, or all there may be.
 
-    def give_back(self, now: float, connection: C) -> None:
-        """A connection that can serve another mail."""
-        self.idle.append((now, connection))
+        None: make another one if `may_connect`, else wait for one of these.
+        """
+        self.links = [link for link in self.links if link.usable]
+        free = [link for link in self.links if not link.waiting and link.mails < MAX_MAILS]
+        if free:
+            return max(free, key=lambda link: self._idle_since.get(link, 0.0))
+        full = len(self.links) + self.connecting >= MAX_CONNECTIONS
+        behind = [link for link in self.links if link.has_room and link.mails < MAX_MAILS]
+        near = [link for link in behind if full or (link.mails and link.pace < NEAR)]
+        return min(near, key=lambda link: link.pace, default=None)
 
-    def stale(self, now: float) -> list[C]:
-        """Connections that have been idle for too long; they are ours to close now."""
-        old = [connection for since, connection in self.idle if now - since >= MAX_IDLE]
-        self.idle = [(since, connection) for since, connection in self.idle if now - since < MAX_IDLE]
-        return old
+    @property
+    def may_connect(self) -> bool:
+        """True when the hop may get one more connection."""
+        return len(self.links) + self.connecting < MAX_CONNECTIONS
+
+    def rest(self, now: float, link: C) -> None:
+        """A connection has carried its mail."""
+        self._idle_since[link] = now
+
+    def spent(self, now: float) -> list[C]:
+        """Connections that have been idle for too long or have carried enough; they are ours to close now."""
+
+        def over(link: C) -> bool:
+            return not link.waiting and (link.mails >= MAX_MAILS or now - self._idle_since.get(link, now) >= MAX_IDLE)
+
+        return self._taken_out(over)
+
+    def _taken_out(self, over: Callable[[C], bool]) -> list[C]:
+        gone = [link for link in self.links if link.usable and over(link)]
+        self.links = [link for link in self.links if link.usable and link not in gone]
+        self._idle_since = {link: self._idle_since[link] for link in self.links if link in self._idle_since}
+        return gone

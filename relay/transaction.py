@@ -175,6 +175,11 @@ class Transaction:
             self.broken = reply
 
     @property
+    def ended(self) -> bool:
+        """True once the final dot has its answer."""
+        return self._final is not None
+
+    @property
     def answered(self) -> bool:
         """True once the peer has answered anything."""
         return bool(self._replies)

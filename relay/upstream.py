@@ -1,45 +1,52 @@
 """Upstream: one attempt for one mail at one next hop, and the connections kept for the next.
 
 1. A hop known to be down, or one that refused our log-in, defers at once: a backlog does not hammer it.
-2. Take an idle connection, or make one; at most MAX_CONNECTIONS at a time.
+2. Take an idle connection, or a place behind a mail on one, or make one; at most MAX_CONNECTIONS at a time.
 3. Make the mail fit what the hop offered: SIZE, 8BITMIME, SMTPUTF8; what can not be made fit is refused.
 4. Hold the transaction; every recipient has its own answer.
-5. An idle connection that turns out dead before it answered anything is replaced, once.
+5. A connection that turns out dead before it said a word about this mail is replaced, RETRIES times.
 
 Nothing that a peer or the network does raises: it becomes outcomes. A cancelled attempt closes its
 connection, so that no later mail gets an answer meant for this one.
 """
 
 import asyncio
-import contextlib
 import ssl
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from relay import mime
 from relay.address import Address, ascii_domain
+from relay.dialogue import SMALL, Dialogue, Stale
 from relay.entry import Attempt, Cause, Outcome
-from relay.errors import HopError
-from relay.link import Link, LinkFault, connect, context_of
+from relay.link import LinkFault, connect, context_of
 from relay.mail import Mail, Recipient
-from relay.message import Message
-from relay.pool import MAX_CONNECTIONS, MAX_IDLE, MAX_MAILS, Pool
+from relay.message import Message, at_hand
+from relay.pool import MAX_IDLE, MAX_MAILS, Pool
 from relay.reply import Reply
 from relay.routing import Route, Upstream
-from relay.transaction import Features, Plan, Stuffer, Timeouts, Transaction, all_alike
+from relay.transaction import Features, Plan, Timeouts, all_alike
+
+RETRIES = 2
+"""Further connections tried for a mail about which the first one's peer had not said a word."""
 
 
 @dataclass(slots=True)
 class _Hop:
-    """What we know of one upstream."""
+    """What we know of one upstream; `queue` are attempts that wait for a place on a connection."""
 
-    pool: Pool[Link] = field(default_factory=Pool)
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_CONNECTIONS))
+    pool: Pool[Dialogue] = field(default_factory=Pool)
+    queue: "deque[asyncio.Future[None]]" = field(default_factory=deque)
     context: ssl.SSLContext | None = None
 
-
-class _Dead(Exception):
-    """an idle connection was gone before it answered anything"""
+    def next_please(self) -> None:
+        """A place may have become free: wake one who waits for it."""
+        while self.queue:
+            waiter = self.queue.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
 
 
 @dataclass(slots=True)
@@ -63,20 +70,24 @@ class Upstreams:
             reply, cause = blocked
             host = f"{upstream.server}:{upstream.port}"
             return Attempt(started, upstream.name, all_alike(recipients, reply, cause, host))
-        async with hop.slots:
+        last = LinkFault(Reply(451, "4.4.2", "the connection broke"), Cause.CONNECT, upstream.server)
+        for number in range(RETRIES + 1):
             try:
-                return await self._over(hop, upstream, mail, started)
+                return await self._over(hop, upstream, mail, started, fresh=number == RETRIES)
+            except Stale as fault:
+                last = LinkFault(Reply(451, "4.4.2", str(fault)), Cause.CONNECT, upstream.server)
             except LinkFault as fault:
+                last = fault
                 hop.pool.failed(self._now(), fault.reply, fault.cause)
-                outcomes = all_alike(recipients, fault.reply, fault.cause, fault.host)
-                spent = max(self.clock() - started, 0.0)
-                return Attempt(started, upstream.name, outcomes, delays=(0.0, 0.0, spent, 0.0))
+                break
+        outcomes = all_alike(recipients, last.reply, last.cause, last.host)
+        return Attempt(started, upstream.name, outcomes, delays=(0.0, 0.0, max(self.clock() - started, 0.0), 0.0))
 
     async def close(self) -> None:
         """QUIT on every idle connection, best effort."""
         if self._sweeper:
             self._sweeper.cancel()
-        links = [link for hop in self._hops.values() for _, link in hop.pool.idle]
+        links = [link for hop in self._hops.values() for link in hop.pool.links]
         self._hops.clear()
         await asyncio.gather(*(link.quit() for link in links), *self._closing)
 
@@ -84,19 +95,52 @@ class Upstreams:
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
-    async def _over(self, hop: _Hop, upstream: Upstream, mail: Mail, started: float) -> Attempt:
-        while (link := hop.pool.take()) is not None:
-            if not link.silent:
-                link.abort()
-                continue
+    async def _over(self, hop: _Hop, upstream: Upstream, mail: Mail, started: float, *, fresh: bool) -> Attempt:
+        """The transaction over a connection of the pool. Raises Stale, LinkFault."""
+        link = await self._link(hop, upstream, fresh=fresh)
+        connected = self.clock()
+        try:
+            outcomes = await self._transact(link, mail)
+        finally:
+            hop.pool.rest(self._now(), link)
+            hop.next_please()
+            if link.mails >= MAX_MAILS:
+                self._sweep()
+            else:
+                self._sweep_later()
+        delays = (0.0, 0.0, max(connected - started, 0.0), max(self.clock() - connected, 0.0))
+        return Attempt(started, upstream.name, tuple(outcomes), link.security, delays)
+
+    async def _link(self, hop: _Hop, upstream: Upstream, *, fresh: bool) -> Dialogue:
+        """A connection with room for one more mail. Raises LinkFault."""
+        while True:
+            link = None if fresh else hop.pool.choose()
+            if link is not None:
+                return link
+            if hop.pool.may_connect:
+                return await self._connected(hop, upstream)
+            fresh = False
+            waiter = asyncio.get_running_loop().create_future()
+            hop.queue.append(waiter)
             try:
-                return await self._hold(hop, link, upstream, mail, started)
-            except _Dead:
-                link.abort()
-                break
-        link = await connect(upstream, self._context(hop, upstream), self.timeouts, self.hostname)
+                await waiter
+            except asyncio.CancelledError:
+                if waiter.done() and not waiter.cancelled():
+                    hop.next_please()  # the place goes to another
+                raise
+
+    async def _connected(self, hop: _Hop, upstream: Upstream) -> Dialogue:
+        hop.pool.connecting += 1
+        try:
+            link = await connect(upstream, self._context(hop, upstream), self.timeouts, self.hostname)
+        except BaseException:
+            hop.pool.connecting -= 1
+            hop.next_please()
+            raise
+        hop.pool.connecting -= 1
+        hop.pool.links.append(link)
         hop.pool.worked()
-        return await self._hold(hop, link, upstream, mail, started)
+        return link
 
     def _context(self, hop: _Hop, upstream: Upstream) -> ssl.SSLContext:
         if hop.context is None:
@@ -107,85 +151,33 @@ class Upstreams:
                 raise LinkFault(Reply(454, "4.7.5", text), Cause.TLS, upstream.server) from fault
         return hop.context
 
-    async def _hold(self, hop: _Hop, link: Link, upstream: Upstream, mail: Mail, started: float) -> Attempt:
-        """The transaction over this link, which then goes back to the pool if it is still good."""
-        connected = self.clock()
-        good = False
-        try:
-            outcomes, good = await self._transact(link, mail)
-        finally:
-            link.mails += 1
-            if good and link.mails < MAX_MAILS:
-                hop.pool.give_back(self._now(), link)
-                self._sweep_later()
-            elif good:
-                self._quit(link)
-            else:
-                link.abort()
-        delays = (0.0, 0.0, max(connected - started, 0.0), max(self.clock() - connected, 0.0))
-        return Attempt(started, upstream.name, tuple(outcomes), link.security, delays)
-
-    async def _transact(self, link: Link, mail: Mail) -> tuple[list[Outcome], bool]:
-        """Outcomes, and whether the link can carry another mail. Raises _Dead."""
-        fitted = fit(mail, link.features, link.host)
+    async def _transact(self, link: Dialogue, mail: Mail) -> list[Outcome]:
+        """An outcome for every recipient. A large mail is measured in a thread. Raises Stale."""
+        if at_hand(mail.message.body) and mail.message.body.size <= SMALL:
+            fitted = fit(mail, link.features, link.host)
+        else:
+            fitted = await asyncio.to_thread(fit, mail, link.features, link.host)
         outcomes = list(fitted.refused)
-        if not fitted.plan.recipients:
-            return outcomes, True
-        transaction = Transaction(fitted.plan, link.host)
-        try:
-            await self._dialogue(link, transaction, fitted.message)
-        except (OSError, TimeoutError, HopError, ValueError) as fault:
-            if link.mails and not transaction.answered:
-                raise _Dead from fault
-            await self._last_words(link, transaction)
-            transaction.lost(_lost(fault))
-        link.clean = transaction.clean
-        return outcomes + transaction.outcomes(), transaction.broken is None
-
-    async def _dialogue(self, link: Link, transaction: Transaction, message: Message) -> None:
-        limit = self.timeouts.command
-        reset = b"" if link.clean else b"RSET\r\n"
-        while data := transaction.next_commands():
-            await link.send(reset + data, limit)
-            if reset:
-                await link.reply(limit)
-                reset = b""
-            while transaction.waiting:
-                transaction.answer(await link.reply(limit))
-        if transaction.lone_dot_wanted:
-            await link.send(b".\r\n", limit)
-            await link.reply(limit)
-        elif transaction.content_wanted:
-            stuffer = Stuffer()
-            for piece in message.pieces():
-                await link.send(stuffer.feed(piece), self.timeouts.data_block)
-            transaction.dot_sent = True
-            await link.send(stuffer.finish(), self.timeouts.data_block)
-            transaction.answer(await link.reply(self.timeouts.final_dot))
-
-    async def _last_words(self, link: Link, transaction: Transaction) -> None:
-        """A server that hangs up in the middle of a mail may have said why (552, 421)."""
-        if transaction.content_wanted and not transaction.dot_sent:
-            with contextlib.suppress(OSError, TimeoutError, HopError):
-                reply = await link.reply(1.0)
-                if not reply.positive:
-                    transaction.dot_sent = True
-                    transaction.answer(reply)
+        if fitted.plan.recipients:
+            outcomes += await link.carry(fitted.plan, fitted.message, fitted.size)
+        return outcomes
 
     def _sweep_later(self) -> None:
         if self._sweeper is None:
             self._sweeper = asyncio.get_running_loop().call_later(MAX_IDLE, self._sweep)
 
     def _sweep(self) -> None:
-        """Close what was idle for too long."""
-        self._sweeper = None
+        """Close what was idle for too long, or has carried enough."""
+        if self._sweeper:
+            self._sweeper.cancel()
+            self._sweeper = None
         for hop in self._hops.values():
-            for link in hop.pool.stale(self._now()):
+            for link in hop.pool.spent(self._now()):
                 self._quit(link)
-            if hop.pool.idle:
+            if hop.pool.links:
                 self._sweep_later()
 
-    def _quit(self, link: Link) -> None:
+    def _quit(self, link: Dialogue) -> None:
         task = asyncio.get_running_loop().create_task(link.quit())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -197,6 +189,7 @@ class Fitted:
 
     plan: Plan
     message: Message
+    size: int
     refused: tuple[Outcome, ...] = ()
 
 
@@ -214,18 +207,22 @@ def fit(mail: Mail, features: Features, host: str) -> Fitted:
             converted = None if mail.keep_body else mime.seven_bit(message)
             if converted is None:
                 text = "the hop takes no 8-bit mail, and this body must not be converted"
-                return Fitted(nobody, message, _rule(recipients, Reply(554, "5.6.3", text), host))
+                return Fitted(nobody, message, 0, _rule(recipients, Reply(554, "5.6.3", text), host))
             message = converted
     size = len(message.header_bytes) + message.body.size
     if "SIZE" in features:
         if 0 < features.max_size < size:
             text = f"the mail has {size} octets, the hop takes {features.max_size}"
-            return Fitted(nobody, message, _rule(recipients, Reply(552, "5.3.4", text), host))
+            return Fitted(nobody, message, 0, _rule(recipients, Reply(552, "5.3.4", text), host))
         parameters.append(f"SIZE={size}")
-    return _international(mail, message, parameters, features, host)
+    plan, refused = _international(mail, message, parameters, features)
+    reply = Reply(553, "5.6.7", "the hop takes no address or header outside ASCII (SMTPUTF8)")
+    return Fitted(plan, message, size, _rule(refused, reply, host) if refused else ())
 
 
-def _international(mail: Mail, message: Message, parameters: list[str], features: Features, host: str) -> Fitted:
+def _international(
+    mail: Mail, message: Message, parameters: list[str], features: Features
+) -> tuple[Plan, tuple[Recipient, ...]]:
     """SMTPUTF8 only when needed (RFC 6531): domains go as A-labels, local parts and header fields can not."""
     reverse = mail.envelope.reverse_path
     paths = [(r, _wire_form(r.address)) for r in mail.envelope.recipients]
@@ -237,11 +234,9 @@ def _international(mail: Mail, message: Message, parameters: list[str], features
             parameters.append("SMTPUTF8")
     else:
         refused = [r for r, path in paths if whole or not path.isascii()]
-    reply = Reply(553, "5.6.7", "the hop takes no address or header outside ASCII (SMTPUTF8)")
     kept = tuple((r, path) for r, path in paths if r not in refused)
     words = "".join(f" {parameter}" for parameter in parameters)
-    plan = Plan(sender, words, kept, "PIPELINING" in features)
-    return Fitted(plan, message, _rule(tuple(refused), reply, host))
+    return Plan(sender, words, kept, "PIPELINING" in features), tuple(refused)
 
 
 def _wire_form(address: Address) -> str:
@@ -253,11 +248,3 @@ def _wire_form(address: Address) -> str:
 
 def _rule(recipients: tuple[Recipient, ...], reply: Reply, host: str) -> tuple[Outcome, ...]:
     return all_alike(recipients, reply, Cause.RULE, host, "wire")
-
-
-def _lost(fault: BaseException) -> str:
-    if isinstance(fault, TimeoutError):
-        return "the server did not answer in time"
-    if isinstance(fault, HopError):
-        return str(fault)
-    return f"the connection broke: {getattr(fault, 'strerror', None) or fault or type(fault).__name__}"
