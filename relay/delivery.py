@@ -17,6 +17,7 @@ import math
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from relay import journal, retry
 from relay.entry import Attempt, Cause, Disposition, Entry, Outcome, State
@@ -44,11 +45,13 @@ BACKWARDS = 60.0
 
 @dataclass(eq=False, slots=True)
 class _Work:
-    """One entry under way. The claim may be renewed; `tries` are its running attempts."""
+    """One entry under way. The claim may be renewed."""
 
     claim: Claim
     began: float
-    tries: set[asyncio.Task[Attempt]] = field(default_factory=set)
+    tries: set[asyncio.Task[Any]] = field(default_factory=set)
+    """The tasks that may be cut off at this moment: those that wait for a next hop."""
+    cut: bool = False
     interrupted: bool = False
     settling: bool = False
 
@@ -70,7 +73,7 @@ class Delivery:
     jitter: Callable[[], float]
     new_id: Callable[[], str]
     hostname: str
-    workers: int = 20
+    workers: int = 48
     extend_every: float = 30.0
     _reports: Reports = field(init=False)
     _working: dict[str, _Work] = field(init=False, default_factory=dict)
@@ -181,9 +184,8 @@ class Delivery:
         """One attempt per route that still has unanswered recipients, side by side."""
         entry = work.claim.entry
         routed = [(route, retry.unanswered(entry, mail)) for route, mail in prepared.routed]
-        attempts = await asyncio.gather(
-            *(self._try(work, route, mail) for route, mail in routed if mail.envelope.recipients)
-        )
+        tries = [self._try(work, route, mail) for route, mail in routed if mail.envelope.recipients]
+        attempts = [await tries[0]] if len(tries) == 1 else await asyncio.gather(*tries)
         for attempt in attempts:
             journal.attempted(entry, attempt)
         return attempts
@@ -192,29 +194,28 @@ class Delivery:
         """One attempt; whatever happens to it, every recipient of `mail` has an outcome."""
         started = self.clock()
         upstream = route.upstream.name
-        task = asyncio.create_task(self._call(route, mail))
+        task = asyncio.current_task()
+        assert task is not None
         work.tries.add(task)
-        if self._grace_over.is_set():
-            _cut_off(work)
         try:
-            await asyncio.wait((task,))
-        finally:
-            task.cancel()
-            work.tries.discard(task)
-        if task.cancelled():
+            if self._grace_over.is_set():
+                _cut_off(work)
+                await asyncio.sleep(0)  # where the cut reaches us
+            attempt = _completed(await self.attempt(route, mail), mail)
+        except asyncio.CancelledError:
+            if not work.cut:
+                raise
+            task.uncancel()
             work.interrupted = True
             attempt = Attempt(started, upstream, _deferred(mail, "4.3.2", "interrupted: the relay was stopping"))
-        elif (fault := task.exception()) is not None:
+        except Exception as fault:
             journal.fault(f"attempt for {work.claim.entry.id} over {upstream}", fault)
             text = f"fault in the relay: {type(fault).__name__}"
             attempt = Attempt(started, upstream, _deferred(mail, "4.3.0", text))
-        else:
-            attempt = _completed(task.result(), mail)
+        finally:
+            work.tries.discard(task)
         before = max(work.began - work.claim.entry.received_at, 0.0), max(started - work.began, 0.0)
         return replace(attempt, delays=(*before, *attempt.delays[2:]))
-
-    async def _call(self, route: Route, mail: Mail) -> Attempt:
-        return await self.attempt(route, mail)
 
     def _decide(self, work: _Work, prepared: Prepared, attempts: Sequence[Attempt]) -> Decision:
         """What follows. An interrupted mail stays due: its life does not end because ours does."""
@@ -327,6 +328,7 @@ async def _within(event: asyncio.Event, seconds: float) -> bool:
 
 
 def _cut_off(work: _Work) -> None:
+    work.cut = True
     for task in work.tries:
         task.cancel()
 
