@@ -58,6 +58,7 @@ class Relay:
             random.random,
             _id,
             self.setting.hostname,
+            profiles=lambda: [profile.name for profile in self.setting.profiles],
         )
         self.listener = Listener(self._listener_setting(), configuration.submission_socket, service.sockets)
         self.queue = Queue(self.spool, time.time, self.delivery.wake)

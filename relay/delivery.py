@@ -2,7 +2,7 @@
 
 1. claim: the due entries, as many as there are workers free; nothing polls a mail that is not due.
 2. prepare: the entry becomes its routed, rewritten mails, with the configuration of this moment.
-3. attempt: one try per route, for the recipients that have no answer yet.
+3. attempt: one try per route, for the recipients that have no answer yet; where a hop can not be reached, at the next.
 4. decide: done, later, held or refused (`retry.py`), and what a report must say.
 5. settle: the entry's next form and its reports, in one transaction.
 
@@ -15,20 +15,23 @@ import asyncio
 import contextlib
 import math
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from relay import journal, retry
 from relay.entry import Attempt, Cause, Disposition, Entry, Outcome, State
 from relay.errors import LeaseLost, RelayError
+from relay.history import noted
 from relay.mail import Mail
 from relay.message import Body
 from relay.prepare import Prepared
+from relay.profiles import DEFAULT
 from relay.reply import Reply
 from relay.reports import Report, Reports
 from relay.retry import Decision, RetryOptions
-from relay.routing import Route
+from relay.routing import Route, instead
+from relay.shares import next_share
 from relay.spool import Claim, Clock, Draft, Spool, Wanted
 
 POLL = 0.5
@@ -37,8 +40,6 @@ SPOOL_PAUSE = (1.0, 30.0)
 """The first and the longest pause, in seconds, before a spool that failed is asked again."""
 CANCEL_GRACE = 5.0
 """Seconds that a cancelled attempt gets to close its connection."""
-NOTES_KEPT = 100
-"""Notes of rules that an entry's history keeps at most."""
 BACKWARDS = 60.0
 """A wall clock set back by more seconds than this has stranded mail that was to be tried again soon."""
 
@@ -49,6 +50,7 @@ class _Work:
 
     claim: Claim
     began: float
+    profile: str
     tries: set[asyncio.Task[Any]] = field(default_factory=set)
     """The tasks that may be cut off at this moment: those that wait for a next hop."""
     cut: bool = False
@@ -61,8 +63,8 @@ class Delivery:
     """The engine with everything handed in. `run` delivers until `drain`; `wake` says that mail is due.
 
     `attempt` must answer for every recipient of its mail; it bounds connections per upstream itself.
-    `jitter` gives 0 to 1, `new_id` the id of a new entry. `workers` entries are under way at once;
-    the leases of those that take long are renewed each `extend_every` seconds.
+    `jitter` gives 0 to 1, `new_id` the id of a new entry. `workers` entries of each of the `profiles` are
+    under way at once; the leases of those that take long are renewed each `extend_every` seconds.
     """
 
     spool: Spool
@@ -75,6 +77,7 @@ class Delivery:
     hostname: str
     workers: int = 48
     extend_every: float = 30.0
+    profiles: Callable[[], Collection[str]] = lambda: (DEFAULT,)
     _reports: Reports = field(init=False)
     _working: dict[str, _Work] = field(init=False, default_factory=dict)
     _woken: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -122,9 +125,10 @@ class Delivery:
     async def _claim(self) -> list[Claim]:
         """The due entries for the free workers; waits a while when there are none of either."""
         self._woken.clear()
-        free = self.workers - len(self._working)
+        share = next_share((work.profile for work in self._working.values()), self.profiles(), self.workers)
+        wanted = Wanted(limit=share.limit, without=share.without)
         try:
-            claims = await self.spool.claim(Wanted(limit=free), 0) if free > 0 else []
+            claims = await self.spool.claim(wanted, 0) if share.limit > 0 else []
         except Exception as fault:
             journal.fault("claim", fault)
             await _within(self._draining, SPOOL_PAUSE[0])
@@ -147,7 +151,7 @@ class Delivery:
         """Start work on a claimed entry; if it is under way here, its lease had run out: renew that."""
         known = self._working.get(claim.entry.id)
         if known is None:
-            work = self._working[claim.entry.id] = _Work(claim, self.clock())
+            work = self._working[claim.entry.id] = _Work(claim, self.clock(), claim.entry.profile)
             works.create_task(self._work(work))
         elif known.claim.entry == claim.entry:
             known.claim = claim
@@ -169,8 +173,10 @@ class Delivery:
         entry, reports = work.claim.entry, list[Report]()
         try:
             prepared = await self.prepare(entry, work.claim.body)
-            attempts = await self._attempt(work, prepared)
-            decision = self._decide(work, prepared, attempts)
+            if self._must_line_up(work, prepared):
+                decision = Decision(noted(entry, prepared, self.clock()))
+            else:
+                decision = self._decide(work, prepared, await self._attempt(work, prepared))
             decision, reports = await self._reports.compose(
                 decision, prepared, work.claim.body, self.schedule(), self.clock()
             )
@@ -180,12 +186,25 @@ class Delivery:
         if await self._settle(work, decision, reports):
             self._log(work, decision, reports)
 
+    def _must_line_up(self, work: _Work, prepared: Prepared) -> bool:
+        """True for an entry claimed as another profile's (a reload moved it) while its own has all its workers."""
+        name = prepared.chosen.profile.name if prepared.chosen else work.profile
+        if name == work.profile:
+            return False
+        busy = sum(other.profile == name for other in self._working.values())
+        work.profile = name
+        return busy >= self.workers
+
     async def _attempt(self, work: _Work, prepared: Prepared) -> list[Attempt]:
-        """One attempt per route that still has unanswered recipients, side by side."""
+        """One attempt per route that still has unanswered recipients, side by side; then at what stands in for it."""
         entry = work.claim.entry
+        attempts: list[Attempt] = []
         routed = [(route, retry.unanswered(entry, mail)) for route, mail in prepared.routed]
-        tries = [self._try(work, route, mail) for route, mail in routed if mail.envelope.recipients]
-        attempts = [await tries[0]] if len(tries) == 1 else await asyncio.gather(*tries)
+        while routed := [(route, mail) for route, mail in routed if mail.envelope.recipients]:
+            tries = [self._try(work, route, mail) for route, mail in routed]
+            tried = [await tries[0]] if len(tries) == 1 else await asyncio.gather(*tries)
+            attempts += tried
+            routed = [instead(*pair, done) for pair, done in zip(routed, tried, strict=True)]
         for attempt in attempts:
             journal.attempted(entry, attempt)
         return attempts
@@ -220,7 +239,7 @@ class Delivery:
     def _decide(self, work: _Work, prepared: Prepared, attempts: Sequence[Attempt]) -> Decision:
         """What follows. An interrupted mail stays due: its life does not end because ours does."""
         now, schedule = self.clock(), self.schedule()
-        entry = _noted(work.claim.entry, prepared, now)
+        entry = noted(work.claim.entry, prepared, now)
         if work.interrupted:
             schedule = replace(schedule, lifetime=math.inf, warn_after=None)
         decision = retry.decide(entry, attempts, prepared.settled, schedule, now=now, jitter=self.jitter())
@@ -355,22 +374,3 @@ def _completed(attempt: Attempt, mail: Mail) -> Attempt:
         return attempt
     missing = _deferred(forgotten, "4.3.0", f"no outcome came back from {attempt.upstream}")
     return replace(attempt, outcomes=(*attempt.outcomes, *missing))
-
-
-def _noted(entry: Entry, prepared: Prepared, now: float) -> Entry:
-    """With what preparing has shown: project and ticket, and the rules' notes that its history does not show yet.
-
-    A new warning is logged, too.
-    """
-    if (prepared.project, prepared.ticket) != (entry.project, entry.ticket):
-        entry = replace(entry, project=prepared.project, ticket=prepared.ticket)
-    known = {event.text for event in entry.events if event.kind == "rule"}
-    for note in prepared.notes:
-        text = f"{note.rule}: {note.text}"
-        if text in known or len(known) >= NOTES_KEPT:
-            continue
-        known.add(text)
-        entry = entry.with_event(now, "rule", text)
-        if note.warning:
-            journal.warning(entry.id, text)
-    return entry

@@ -9,6 +9,7 @@
 All times are wall-clock seconds since 1970, durations are seconds.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -180,10 +181,18 @@ def _answers(entry: Entry, outcomes: Iterable[Outcome]) -> list[Outcome]:
 
 
 def _unanswered(entry: Entry, attempts: Sequence[Attempt], answers: Sequence[Outcome]) -> list[Outcome]:
-    """The deferred outcome of each recipient that has no answer; the last one where there are more."""
+    """The deferred outcome of each recipient that has no answer.
+
+    Where several next hops were tried, the last one's; but rather one that a person at our side can
+    cure: as long as there is something to mend, nothing is bounced.
+    """
     known = {outcome.origin for outcome in (*entry.answered, *answers)}
-    outcomes = (o for attempt in attempts for o in attempt.outcomes)
-    return list({o.origin: o for o in outcomes if o.origin not in known}.values())
+    last: dict[str, Outcome] = {}
+    for outcome in (o for attempt in attempts for o in attempt.outcomes if o.origin not in known):
+        before = last.get(outcome.origin, outcome)
+        if outcome.cause.ours_to_mend or not before.cause.ours_to_mend:
+            last[outcome.origin] = outcome
+    return list(last.values())
 
 
 def _was_ambiguous(entry: Entry, origin: str) -> bool:
@@ -272,13 +281,14 @@ def _reason(open_: Sequence[Outcome]) -> str:
 
 
 def _tries(entry: Entry, open_: Sequence[Outcome], since: float) -> int:
-    """How often the recipient that waits longest was tried in vain; routes tried side by side count once."""
-    counts = {outcome.origin: 0 for outcome in open_}
+    """How often the recipient that waits longest was tried in vain; next hops tried in turn count once."""
+    waiting = {outcome.origin for outcome in open_}
+    counts: Counter[tuple[str, str]] = Counter()
     for attempt in entry.attempts:
         # A clock set back puts attempts before the life they belong to; they count all the same.
         if attempt.at >= since or since == entry.received_at:
-            for origin in {outcome.origin for outcome in attempt.outcomes} & counts.keys():
-                counts[origin] += 1
+            origins = {outcome.origin for outcome in attempt.outcomes} & waiting
+            counts.update((origin, attempt.upstream) for origin in origins)
     return max(counts.values())
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from relay.auth import MECHANISMS
+from relay.entry import Attempt, Cause, Disposition
 from relay.mail import Mail
 from relay.options import Secret, boolean, choice, integer, option, path, secret, trac_boolean
 
@@ -73,6 +74,26 @@ def route(mail: Mail, upstreams: Sequence[Upstream]) -> list[tuple[Route, Mail]]
     """One transaction for all recipients of a mail; none when nobody is left."""
     first, *others = upstreams
     return [(Route(first, tuple(others)), mail)] if mail.envelope.recipients else []
+
+
+FALLS_OVER = (Cause.CONNECT, Cause.DNS, Cause.TLS, Cause.AUTH, Cause.TOKEN)
+"""Causes that concern the way to a next hop, not what it said of a mail or its recipients."""
+
+
+def instead(route: Route, mail: Mail, attempt: Attempt) -> tuple[Route, Mail]:
+    """Where those recipients go now that this hop could not even be asked about; a mail to nobody when all were.
+
+    Never after a word of the hop about mail or recipient, and never where the mail may have arrived (promise 3).
+    """
+    open_ = {
+        outcome.origin
+        for outcome in attempt.outcomes
+        if outcome.disposition is Disposition.DEFERRED and outcome.cause in FALLS_OVER and not outcome.ambiguous
+    }
+    if not route.fallbacks:
+        return route, mail.to()
+    left = mail.to(*(r for r in mail.envelope.recipients if r.origin in open_))
+    return Route(route.fallbacks[0], route.fallbacks[1:]), left
 
 
 def upstream_names(value: str) -> tuple[str, ...]:

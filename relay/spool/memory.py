@@ -80,6 +80,7 @@ class MemorySpool:
                 fit = entry.id == wanted.id and (not row.token or row.ready <= now)
             else:
                 fit = entry.state is State.QUEUED and row.ready <= now and wanted.profile in ("", entry.profile)
+                fit = fit and entry.profile not in wanted.without
             if fit and len(claims) < wanted.limit:
                 self._token += 1
                 row.token, row.ready = self._token, now + self._options.lease

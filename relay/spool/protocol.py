@@ -64,6 +64,8 @@ class Wanted:
     limit: int = 1
     id: str = ""
     profile: str = ""
+    without: tuple[str, ...] = ()
+    """For `claim`: profiles whose entries are left where they are."""
     states: tuple[State, ...] = ()
     text: str = ""
     """For `browse`: part of an id, Message-ID, address or summary."""

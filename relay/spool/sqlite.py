@@ -20,7 +20,7 @@ from relay import journal
 from relay.entry import Entry, State, decode, encode
 from relay.errors import LeaseLost, SpoolError
 from relay.message import Body, BytesBody
-from relay.spool import folder
+from relay.spool import claiming, folder
 from relay.spool.draft import FileDraft
 from relay.spool.files import BodyFiles, spool_fault
 from relay.spool.listing import Listing
@@ -108,6 +108,7 @@ class SqliteSpool:
                 raise SpoolError(f"spool {self._folder}: it has format {version}, this program reads up to {FORMAT}")
             if version == 0:
                 connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
+            connection.execute(claiming.INDEX)
         except sqlite3.Error as fault:
             connection.close()
             raise SpoolError(f"spool {self._database}: {fault}") from fault
@@ -198,18 +199,8 @@ class SqliteSpool:
     def _take(self, connection: sqlite3.Connection, wanted: Wanted) -> tuple[list[Claim], float]:
         now = self._clock()
         leased = {name for name, (_, until) in self._leases.items() if until > now}
-        columns = "SELECT e.seq, e.id, e.size, e.file, e.entry, b.data FROM entries e LEFT JOIN bodies b USING (seq)"
-        if wanted.id:
-            where, values = "e.id = ?", list[str | float]([wanted.id])
-        else:
-            where, values = "e.state = 'queued' AND e.due <= ?", [now]
-        if wanted.profile:
-            where, values = f"{where} AND e.profile = ?", [*values, wanted.profile]
-        query = f"{columns} WHERE {where} ORDER BY e.due LIMIT ?"
         claims: list[Claim] = []
-        for seq, name, size, file, form, data in connection.execute(
-            query, [*values, wanted.limit + len(leased)]
-        ).fetchall():
+        for seq, name, size, file, form, data, _ in claiming.rows(connection, wanted, now, len(leased)):
             if name in leased or len(claims) == wanted.limit:
                 continue
             try:

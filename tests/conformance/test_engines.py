@@ -205,6 +205,26 @@ def test_by_profile(case, run):
     run(story())
 
 
+def test_without_some_profiles(case, run):
+    """The others come in the order of their due times, whatever stands before them in the queue."""
+
+    async def story():
+        async with case.open() as spool:
+            for number in range(40):
+                await case.put(spool, f"a{number:02}", profile="slow", due=case.clock() - 90 + number)
+            for name, profile, due in (("x", "two", 5), ("y", "one", 4), ("z", "two", 3), ("later", "one", -60)):
+                await case.put(spool, name, profile=profile, due=case.clock() - due)
+            [first] = await spool.claim(Wanted(limit=1, without=("slow", "gone")), 0)
+            assert first.entry.id == "x"
+            rest = await spool.claim(Wanted(limit=9, without=("slow", "gone")), 0)
+            assert [c.entry.id for c in rest] == ["y", "z"]
+            assert await spool.claim(Wanted(limit=9, without=("slow",)), 0) == []
+            assert await spool.claim(Wanted(limit=9, without=("slow", "one", "two")), 0) == []
+            assert len(await spool.claim(Wanted(limit=99), 0)) == 40
+
+    run(story())
+
+
 def test_an_id_is_taken_once(case, run):
     async def story():
         async with case.open() as spool:

@@ -98,6 +98,7 @@ class FakeSpool:
             for e in sorted(self.entries(), key=lambda e: e.due)
             if not self.leased(e.id)
             and (e.id == wanted.id if wanted.id else e.state is State.QUEUED and e.due <= self.clock())
+            and e.profile not in wanted.without
         ]
         return [self.take(e.id) for e in found[: wanted.limit]]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay import delivery
+from relay import delivery, history
 from relay.address import parse
 from relay.entry import Attempt, Cause, Disposition, Event, Outcome, State
 from relay.errors import RuleError
@@ -275,8 +275,8 @@ def test_notes_that_change_with_every_attempt_are_kept_up_to_a_limit(house, say)
     h.prepared = prepared
     h.mail("m1", "a@example.org")
     h.run(lambda: h.pass_time(6 * DAY))
-    assert count > delivery.NOTES_KEPT
-    assert sum(e.kind == "rule" for e in h.spool.entry("m1").events) == delivery.NOTES_KEPT
+    assert count > history.NOTES_KEPT
+    assert sum(e.kind == "rule" for e in h.spool.entry("m1").events) == history.NOTES_KEPT
 
 
 def test_a_changed_configuration_is_used_at_the_next_attempt(house, say):

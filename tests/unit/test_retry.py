@@ -178,6 +178,22 @@ def test_routes_tried_side_by_side_count_as_one_try():
     assert decision.entry.due == BORN + 60
 
 
+def test_next_hops_tried_in_turn_count_as_one_try_and_what_can_be_mended_is_never_bounced():
+    """The first refuses our password, the one that stands in for it can not be reached."""
+    entry = an_entry()
+    for number in (1, 2, 3):
+        two = [
+            replace(an_attempt(deferred("a", cause)), upstream=hop)
+            for hop, cause in (("x", Cause.AUTH), ("y", Cause.CONNECT))
+        ]
+        decision = decide(entry, two, (), RetryOptions(), now=BORN, jitter=0.0)
+        entry = decision.entry
+        assert entry.due - BORN == 60.0 * 2 ** (number - 1)
+    decision = decide(entry, two, (), RetryOptions(), now=BORN + 5 * DAY, jitter=0.0)
+    assert decision.entry.state is State.HELD
+    assert decision.failures == ()
+
+
 def test_a_clock_set_back_neither_ends_a_life_nor_sets_a_far_date():
     entry = next_form(an_entry(), deferred("a@example.org"), now=BORN - 400 * DAY).entry
     assert entry.state is State.QUEUED

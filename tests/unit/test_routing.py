@@ -1,0 +1,44 @@
+"""Where mail goes when a next hop can not be reached: only what no hop has said a word about."""
+
+import pytest
+
+from relay.address import parse
+from relay.entry import Attempt, Cause, Disposition, Outcome
+from relay.mail import Envelope, Mail, Recipient
+from relay.message import parse_bytes
+from relay.reply import Reply
+from relay.routing import FALLS_OVER, Route, Upstream, instead, route
+
+A, B, C = Upstream("a"), Upstream("b"), Upstream("c")
+ANN, BOB = (Recipient.accepted(parse(f"{name}@example.org")) for name in ("ann", "bob"))
+MAIL = Mail(Envelope(None, (ANN, BOB)), parse_bytes(b"\r\n"))
+
+
+def outcome(recipient, disposition=Disposition.DEFERRED, cause=Cause.CONNECT, ambiguous=False):
+    return Outcome(recipient.origin, "", disposition, Reply(451, "4.4.1", "x"), cause=cause, ambiguous=ambiguous)
+
+
+def after(*outcomes, fallbacks=(B, C)):
+    following, mail = instead(Route(A, fallbacks), MAIL, Attempt(0.0, "a", outcomes))
+    return following, list(mail.envelope.recipients)
+
+
+def test_every_next_hop_in_order():
+    [(made, _)] = route(MAIL, (A, B, C))
+    assert made.candidates == (A, B, C)
+    following, left = after(outcome(ANN), outcome(BOB))
+    assert (following, left) == (Route(B, (C,)), [ANN, BOB])
+    assert after(outcome(ANN), fallbacks=()) == (Route(A), [])
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_only_what_concerns_the_way_there_goes_elsewhere(cause):
+    _, left = after(outcome(ANN, cause=cause), outcome(BOB, cause=cause))
+    assert left == ([ANN, BOB] if cause in FALLS_OVER else [])
+    assert FALLS_OVER == (Cause.CONNECT, Cause.DNS, Cause.TLS, Cause.AUTH, Cause.TOKEN)
+
+
+def test_never_after_an_answer_and_never_where_it_may_have_arrived():
+    assert after(outcome(ANN, Disposition.REFUSED), outcome(BOB))[1] == [BOB]
+    assert after(outcome(ANN, Disposition.RELAYED), outcome(BOB, cause=Cause.PEER))[1] == []
+    assert after(outcome(ANN, ambiguous=True), outcome(BOB))[1] == [BOB], "promise 3"
