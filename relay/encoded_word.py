@@ -86,7 +86,7 @@ def _octets(scheme: str, payload: str) -> bytes | None:
 
 def clean(text: str) -> str:
     """`text` on one line: runs of control characters become a blank, lone surrogates a question mark."""
-    return _SURROGATES.sub("?", _CONTROLS.sub(" ", text))
+    return text if text.isprintable() else _SURROGATES.sub("?", _CONTROLS.sub(" ", text))
 
 
 def encode(text: str, first: int, *, force: bool = False) -> str:

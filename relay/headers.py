@@ -138,7 +138,8 @@ def subject_prefix(mail: Mail, context: Context) -> Mail:
 
 def _collapse(text: str) -> str:
     """On one line, with single blanks: what subjects and prefixes are compared as."""
-    return re.sub(" +", " ", encoded_word.clean(text)).strip(" ")
+    text = encoded_word.clean(text)
+    return re.sub(" +", " ", text).strip(" ") if "  " in text else text.strip(" ")
 
 
 def _with_prefix(subject: str, prefix: str, theirs: str) -> str:

@@ -170,11 +170,16 @@ def fault(where: str, error: BaseException) -> None:
 def _tell(level: int, event: str, entry_id: str, form: str, fields: Mapping[str, object]) -> None:
     """One line; `json` shows the fields themselves."""
     if log.isEnabledFor(level):
-        log.log(level, "%s: %s", entry_id, form % fields, extra={"told": {"event": event, "id": entry_id, **fields}})
+        # Made by hand: `log.log` walks the stack for a caller that no line shows.
+        record = logging.LogRecord(log.name, level, __file__, 0, f"{entry_id}: {form % fields}", (), None)
+        record.told = {"event": event, "id": entry_id, **fields}
+        log.handle(record)
 
 
 def escaped(text: str) -> str:
     """`text` fit for one line: unprintable characters escaped, cut at LONGEST."""
+    if len(text) <= LONGEST and text.isprintable():
+        return text
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text[:LONGEST])
     return shown if len(text) <= LONGEST else shown + "..."
 

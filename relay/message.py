@@ -155,9 +155,12 @@ class Message:
         found = self.get_all(name)
         return found[0].text if found else ""
 
-    def with_fields(self, fields: tuple[Field, ...]) -> "Message":
-        """With these fields instead."""
-        return Message(fields, self.body, self.separator)
+    def with_fields(self, fields: tuple[Field, ...], **changed: list[Field]) -> "Message":
+        """With these fields instead. `changed` are those names, under which other ones stand now, when only few are."""
+        made = Message(fields, self.body, self.separator)
+        if changed and self._named:
+            made._named.update(self._named, **changed)
+        return made
 
     def remove(self, *names: str) -> "Message":
         """Without any field of these names; self when there was none."""
@@ -170,16 +173,12 @@ class Message:
 
         Further fields of that name go: a second From or Subject would be another reader's truth.
         """
-        wanted, fields, done = name.lower(), [], False
-        for field in self.fields:
-            if field.name != wanted:
-                fields.append(field)
-            elif not done:
-                fields.append(field if field.raw == raw else Field(raw))
-                done = True
-        if not done:
-            fields.append(Field(raw))
-        return self.with_fields(tuple(fields))
+        wanted, made = name.lower(), Field(raw)
+        old = self.get_all(wanted)
+        if not old:
+            return self.with_fields((*self.fields, made), **{wanted: [made]})
+        fields = [made if f is old[0] else f for f in self.fields if f.name != wanted or f is old[0]]
+        return self.with_fields(tuple(fields), **{wanted: [made]})
 
     def prepend(self, *raws: bytes) -> "Message":
         """With these whole fields in front: the place of trace fields (RFC 5321 4.4)."""
