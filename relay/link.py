@@ -19,7 +19,7 @@ from typing import cast
 
 import aiosmtplib
 
-from relay import auth, tls
+from relay import auth, lookup, tls
 from relay.auth.binding import end_point
 from relay.dialogue import Dialogue
 from relay.entry import Cause
@@ -96,13 +96,11 @@ async def _dial(upstream: Upstream, limit: float) -> tuple[socket.socket, str]:
     """A connected socket: every address of the name is tried, in the system's order."""
     loop = asyncio.get_running_loop()
     if upstream.server.startswith("unix:"):
-        found = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", upstream.server[5:])]
+        found: lookup.Found = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", upstream.server[5:])]
     else:
         try:
             async with asyncio.timeout(limit):
-                found = await loop.getaddrinfo(  # type: ignore[assignment]
-                    upstream.server.strip("[]"), upstream.port, type=socket.SOCK_STREAM
-                )
+                found = await lookup.addresses(upstream.server.strip("[]"), upstream.port)
         except (OSError, TimeoutError, UnicodeError) as fault:
             text = f"the name {upstream.server} does not resolve: {_words(fault)}"
             raise LinkFault(Reply(451, "4.4.3", text), Cause.DNS, upstream.server) from fault
