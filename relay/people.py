@@ -58,8 +58,9 @@ class Who:
 
 def resolve(person: Person | None, users: Sequence[User]) -> Who:
     """The one user that this person is, or the address that the mail shows."""
-    if person is None:
-        return Who(None, why="the mail does not say")
+    if person is None or person.imitable:
+        why = f"a user may have written that it is {person.shown}" if person else "the mail does not say"
+        return Who(None, why=why)
     fitting = _fitting(person.shown, users)
     if len(fitting) == 1:
         return _who(fitting[0])

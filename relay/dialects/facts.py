@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from relay import encoded_word
+from relay import encoded_word, mailboxes
 from relay.message import Message
 
 
@@ -13,6 +13,8 @@ class Person:
     """Somebody as the mail shows him: a login, a full name, an address, or one with `...` for its domain."""
 
     shown: str
+    imitable: bool = False
+    """True when the words may be a user's own, which look like the tracker's: nobody is mailed for their sake."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,25 @@ class Dialect(Protocol):
 
     def facts(self, message: Message, text: Text) -> Facts:
         """What such a mail says."""
+
+
+def person(shown: str, *nobody: str) -> Person | None:
+    """Somebody, unless there is nothing or one of the words by which the tracker says that it is nobody."""
+    shown = shown.strip()
+    return None if not shown or shown in nobody else Person(shown)
+
+
+def display_name(message: Message) -> str:
+    """The name in front of From's address, "" when there is none."""
+    field = message.get("from")
+    boxes = mailboxes.read(field.text) if field else []
+    return boxes[0].display if len(boxes) == 1 else ""
+
+
+def only_recipient(message: Message) -> str:
+    """To's address, where it is just one: whom a mail per person is for."""
+    boxes = [box for field in message.get_all("to") for box in mailboxes.read(field.text)]
+    return str(boxes[0].address) if len(boxes) == 1 and boxes[0].address else ""
 
 
 def decoded(message: Message, name: str) -> str:

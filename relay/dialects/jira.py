@@ -2,10 +2,13 @@
 
 import re
 
-from relay.dialects.facts import Facts, Text, decoded
+from relay.dialects.facts import Facts, Text, decoded, display_name, person
 from relay.message import Message
 
 _KEY = re.compile(r"[\[(]?\b([A-Z][A-Z0-9_]+)-(\d+)\b")
+_AUTHOR = re.compile(r"(.+) \(Jira\)", re.IGNORECASE)
+_EVENT = re.compile(r"\[jira\] \[(created|commented|assigned|updated|resolved|closed|reopened)\]", re.IGNORECASE)
+_EVENTS = {"created": "new", "commented": "comment"}
 
 
 def recognises(message: Message) -> bool:
@@ -14,6 +17,14 @@ def recognises(message: Message) -> bool:
 
 
 def facts(message: Message, text: Text) -> Facts:
-    """The key's first half is the project."""
-    found = _KEY.search(decoded(message, "subject"))
-    return Facts("jira", found[1] if found else "", f"{found[1]}-{found[2]}" if found else "")
+    """The key's first half is the project. Who reported and who owns stands in a body of free layout alone."""
+    subject = decoded(message, "subject")
+    found, said = _KEY.search(subject), _EVENT.match(subject)
+    author = _AUTHOR.fullmatch(display_name(message))
+    return Facts(
+        "jira",
+        found[1] if found else "",
+        f"{found[1]}-{found[2]}" if found else "",
+        updater=person(author[1]) if author else None,
+        event=_EVENTS.get(said[1].lower(), "change") if said else "",
+    )

@@ -2,10 +2,11 @@
 
 import re
 
-from relay.dialects.facts import Facts, Text, decoded
+from relay.dialects.facts import Facts, Text, decoded, person
 from relay.message import Message
 
-_EVENT = re.compile(r"redmine\.((?:journal|issue)-\d+)\.")
+_EVENT = re.compile(r"<redmine\.((journal|issue)-\d+)\.")
+_FIRST = re.compile(r".+ #\d+ has been (?:updated|reported) by (.+)\.")
 
 
 def recognises(message: Message) -> bool:
@@ -14,7 +15,20 @@ def recognises(message: Message) -> bool:
 
 
 def facts(message: Message, text: Text) -> Facts:
-    """The project's identifier and the issue's number."""
+    """Logins stand in the header; only releases before X-Redmine-Sender name the updater in the first line alone."""
+    found = _EVENT.match(message.text("message-id"))
+    updater = decoded(message, "x-redmine-sender")
+    if not updater:
+        said = _FIRST.fullmatch(text().lstrip().partition("\n")[0].strip())
+        updater = said[1] if said else ""
     return Facts(
-        "redmine", decoded(message, "x-redmine-project"), message.text("x-redmine-issue-id"), takes_replies=True
+        "redmine",
+        decoded(message, "x-redmine-project"),
+        message.text("x-redmine-issue-id"),
+        reporter=person(decoded(message, "x-redmine-issue-author"), "anonymous", "Anonymous"),
+        owner=person(decoded(message, "x-redmine-issue-assignee")),
+        updater=person(updater, "anonymous", "Anonymous"),
+        event=("new" if found[2] == "issue" else "change") if found else "",
+        event_key=found[1] if found else "",
+        takes_replies=True,
     )
