@@ -1,6 +1,5 @@
 """Events: which mail of an event is the first, so that additions go out once (kept in the spool for a day)."""
 
-import asyncio
 from dataclasses import dataclass, field
 
 from relay import journal
@@ -9,6 +8,8 @@ from relay.spool import Clock, Spool
 
 DAY = 86400.0
 """Seconds for which an event is remembered."""
+_KNOWN = 10_000
+"""Events that are also remembered here, so that their further mails ask no disk."""
 
 
 @dataclass(slots=True)
@@ -17,16 +18,24 @@ class Events:
 
     spool: Spool
     clock: Clock
-    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _known: dict[str, str] = field(default_factory=dict)
 
     async def is_first(self, key: str, entry_id: str) -> bool:
         """True for the first mail of the event that `key` names; in doubt, since the spool fails, too."""
-        async with self._asking:
-            try:
-                holder = await self.spool.recall(f"event:{key}")
-                if holder is None:
-                    await self.spool.remember(f"event:{key}", entry_id, self.clock() + DAY)
-            except SpoolError as fault:
-                journal.fault("events", fault)
-                return True
-        return holder in (None, entry_id)
+        holder = self._known.get(key)
+        if holder is not None:
+            return holder == entry_id
+        # Noted before anything is awaited: of two mails side by side one is the first.
+        self._known[key] = entry_id
+        if len(self._known) > _KNOWN:
+            del self._known[next(iter(self._known))]
+        try:
+            stored = await self.spool.recall(f"event:{key}")
+            if stored is None:
+                await self.spool.remember(f"event:{key}", entry_id, self.clock() + DAY)
+        except SpoolError as fault:
+            journal.fault("events", fault)
+            return True
+        if stored is not None:
+            self._known[key] = stored
+        return stored in (None, entry_id)
