@@ -95,6 +95,10 @@ def encode(text: str, first: int, *, force: bool = False) -> str:
     Plain where it can be: ASCII that nobody could take for an encoded word. `force` encodes anyway
     (a long text without blanks).
     """
+    return _encoded(text, first, force=force) if len(text) <= _REMEMBERED else _encode(text, first, force=force)
+
+
+def _encode(text: str, first: int, *, force: bool) -> str:
     text = clean(text).strip(" ")
     plain = text.isascii() and "=?" not in text and not force and "  " not in text
     if plain and all(len(word) <= 900 for word in text.split(" ")):
@@ -102,6 +106,9 @@ def encode(text: str, first: int, *, force: bool = False) -> str:
     if text.isascii() and "=?" not in text and not force:
         return _fold_keeping_blanks(text, first)
     return _words(text, first, _TEXT_SAFE)
+
+
+_encoded = lru_cache(1024)(_encode)
 
 
 def encode_phrase(text: str, first: int) -> str:

@@ -6,7 +6,7 @@ A field that already says what a rule wants stays byte for byte, so a second pas
 import re
 import unicodedata
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 
 from relay import encoded_word, mailboxes
 from relay.address import Address, ascii_domain
@@ -59,10 +59,19 @@ def _single(message: Message, name: str) -> Mailbox | None:
 
 def _put_mailbox(message: Message, name: str, wanted: Mailbox) -> Message:
     field = message.get(name)
+    raw = _mailbox_field(name, wanted)
+    if field is not None and field.raw == raw and len(message.get_all(name)) == 1:
+        return message
     quoted_word = field is not None and any(b"=?" in text for text in _QUOTED.findall(field.value))
     if _single(message, name) == wanted and not quoted_word:
         return message
-    return message.put(name, f"{name}: {mailboxes.write([wanted], len(name) + 2)}\r\n".encode())
+    return message.put(name, raw)
+
+
+@lru_cache(256)
+def _mailbox_field(name: str, box: Mailbox) -> bytes:
+    """A field that names one mailbox: the same few for all of a tracker's mail."""
+    return f"{name}: {mailboxes.write([box], len(name) + 2)}\r\n".encode()
 
 
 def _answered(mail: Mail, context: Context, written: Mailbox | None, sender: Address) -> Mailbox | None:

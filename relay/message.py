@@ -6,7 +6,7 @@ memory does not grow with the message (promise 9).
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from functools import lru_cache
@@ -83,10 +83,11 @@ class Field:
     mbox, which some programs leave in front. It is read once, since every rule asks for it.
     """
 
-    __slots__ = ("name", "raw")
+    __slots__ = ("_text", "name", "raw")
 
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
+        self._text: str | None = None
         head, colon, _ = raw.partition(b":")
         self.name = (_name_of(head) if len(head) < _LONG_NAME else _read_name(head)) if colon else ""
 
@@ -108,10 +109,13 @@ class Field:
     @property
     def text(self) -> str:
         """The value as text: UTF-8 where it is valid, else Latin-1; encoded words stay as they are."""
-        try:
-            return self.value.decode("utf-8")
-        except UnicodeDecodeError:
-            return self.value.decode("latin-1")
+        if self._text is None:
+            value = self.value
+            try:
+                self._text = value.decode("utf-8")
+            except UnicodeDecodeError:
+                self._text = value.decode("latin-1")
+        return self._text
 
 
 _LONG_NAME = 80
@@ -155,18 +159,22 @@ class Message:
         found = self.get_all(name)
         return found[0].text if found else ""
 
-    def with_fields(self, fields: tuple[Field, ...], **changed: list[Field]) -> "Message":
-        """With these fields instead. `changed` are those names, under which other ones stand now, when only few are."""
-        made = Message(fields, self.body, self.separator)
-        if changed and self._named:
-            made._named.update(self._named, **changed)
+    def with_fields(self, fields: tuple[Field, ...]) -> "Message":
+        """With these fields instead."""
+        return Message(fields, self.body, self.separator)
+
+    def _with(self, fields: Iterable[Field], changed: Iterable[tuple[str, list[Field]]]) -> "Message":
+        """With these fields; of the names only those in `changed` stand for others than before."""
+        made = Message(tuple(fields), self.body, self.separator)
+        if self._named:
+            made._named.update(self._named)
+            made._named.update(changed)
         return made
 
     def remove(self, *names: str) -> "Message":
         """Without any field of these names; self when there was none."""
-        gone = {name.lower() for name in names}
-        kept = tuple([field for field in self.fields if field.name not in gone])
-        return self if len(kept) == len(self.fields) else self.with_fields(kept)
+        gone = [name.lower() for name in names if self.get_all(name)]
+        return self._with([f for f in self.fields if f.name not in gone], [(n, []) for n in gone]) if gone else self
 
     def put(self, name: str, raw: bytes) -> "Message":
         """`raw` (a whole field, CRLF at its end) in place of the first field `name`, else last.
@@ -176,13 +184,16 @@ class Message:
         wanted, made = name.lower(), Field(raw)
         old = self.get_all(wanted)
         if not old:
-            return self.with_fields((*self.fields, made), **{wanted: [made]})
+            return self._with((*self.fields, made), ((wanted, [made]),))
         fields = [made if f is old[0] else f for f in self.fields if f.name != wanted or f is old[0]]
-        return self.with_fields(tuple(fields), **{wanted: [made]})
+        return self._with(fields, ((wanted, [made]),))
 
     def prepend(self, *raws: bytes) -> "Message":
         """With these whole fields in front: the place of trace fields (RFC 5321 4.4)."""
-        return self.with_fields((*map(Field, raws), *self.fields))
+        message = self
+        for made in [Field(raw) for raw in reversed(raws)]:
+            message = message._with((made, *message.fields), ((made.name, [made, *message.get_all(made.name)]),))
+        return message
 
     def map_fields(self, change: Callable[[Field], Field]) -> "Message":
         """Every field through `change`; self when none became another."""

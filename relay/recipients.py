@@ -90,6 +90,8 @@ def visible_recipients(mail: Mail, context: Context) -> Mail:
         to, cc = _public(mail, context)
     else:
         to, cc = [], _always_shown(context)
+    if not to and not cc:
+        return mail.with_message(_write(_write(message, "To", [], {}), "Cc", [], {}))
     names = {
         _completed(m.address, context).key: m.display
         for field in ("to", "cc")
@@ -111,6 +113,8 @@ def _ignored(address: Address, policy: Policy) -> bool:
 
 def _add(mail: Mail, context: Context, option: str, addresses: tuple[Address, ...], *, shown: bool) -> Mail:
     policy = context.policy
+    if not addresses:
+        return mail
     recipients = {r.address.key: r for r in mail.envelope.recipients}
     for given in addresses:
         address = _completed(given, context)
