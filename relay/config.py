@@ -114,7 +114,8 @@ class _Reader:
         for section, login in self._prefixed("user"):
             [options_] = self._section(section)
             short = users.get(login, User(login))
-            users[login] = User(login, options_.name or short.name, options_.address or short.address)
+            name, address = options_.name or short.name, options_.address or short.address
+            users[login] = User(login, name, address, options_.own_changes, options_.mute)
         return tuple(users.values())
 
     def _section(self, section: str) -> list[Any]:

@@ -111,9 +111,9 @@ def _reverse_path(mail: Mail, context: Context, sender: Address, kept: list[Addr
         report = mail.message.text("content-type").lower().startswith("multipart/report")
         if automatic or report or not context.facts.recognised:
             return mail
-    elif len(kept) == 1:
+    if len(kept) == 1:
         sender = kept[0]
-    elif kept and not reverse.short:
+    elif kept and reverse is not None and not reverse.short:
         return mail
     if reverse == sender:
         return mail
@@ -182,20 +182,21 @@ def _stands(text: str, prefix: str, at: int) -> bool:
 def trace_fields(mail: Mail, context: Context) -> Mail:
     """Add Received and our own trace field, and what every mail must have: Date, Message-ID.
 
-    Under `rewrite = full` also Precedence and Auto-Submitted, so that nothing answers a notification.
-    A Message-ID without a host (`<x@>`) gets the sender's domain, in every field that threads by it.
+    Under `rewrite = full` also Precedence and Auto-Submitted, so that nothing answers a notification, and
+    a Message-ID without a host (`<x@>`) gets the sender's domain, in every field that threads by it.
     """
     message, stamp = mail.message, context.stamp
     sender = context.policy.sender
     domain = (ascii_domain(sender.domain) if sender else "") or stamp.host
     repair = rb"<\1@" + domain.encode("ascii") + rb">"
 
-    for name in ("message-id", "in-reply-to", "references"):
+    full = context.policy.rewrite == "full"
+    for name in ("message-id", "in-reply-to", "references") if full else ():
         if _EMPTY_HOST.search(b"".join(field.raw for field in message.get_all(name))):
             message = message.map_fields(partial(_with_host, name, repair))
             mail = mail.note("trace_fields", f"{name} had no host: {domain} put in")
     wanted = {"Date": stamp.date, "Message-ID": f"<{stamp.id}@{domain}>"}
-    if context.policy.rewrite == "full":
+    if full:
         wanted |= {"Precedence": "bulk", "Auto-Submitted": "auto-generated"}
     for name, value in wanted.items():
         if not message.text(name):

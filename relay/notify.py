@@ -1,8 +1,8 @@
-"""The rule `notify`: always_notify_reporter, _owner and _updater, as far as the mail shows who they are."""
+"""The rules about people: `notify` (always_notify_reporter, _owner, _updater, own_changes) and `mute`."""
 
-from relay.address import Address
+from relay.address import Address, AddressError, parse
 from relay.mail import Mail, Recipient
-from relay.people import Who, resolve, resolve_reporter
+from relay.people import User, Who, resolve, resolve_reporter
 from relay.policy import Context
 
 
@@ -20,10 +20,14 @@ def notify(mail: Mail, context: Context) -> Mail:
         if facts.previous_owner:
             mail = _add(mail, context, "always_notify_owner", resolve(facts.previous_owner, context.users))
     updater = _updater(context, reporter)
+    author = updater if facts.updater or facts.event != "new" else reporter
+    wish = _own_changes(author, context)
+    if wish is False:
+        return _left_out(mail, context, author)
     wanted = policy.always_notify_updater
     if wanted or (wanted is None and not facts.decides_updater and updater.address):
         return _add(mail, context, "always_notify_updater", updater)
-    if wanted is False:
+    if wanted is False and wish is None:
         return _remove(mail, context, updater, reporter, owner)
     return mail
 
@@ -32,6 +36,21 @@ def _updater(context: Context, reporter: Who) -> Who:
     """Who caused the event; of a new ticket of older Trac the reporter, by all that is known of him."""
     facts = context.facts
     return reporter if facts.updater and facts.updater == facts.reporter else resolve(facts.updater, context.users)
+
+
+def _own_changes(author: Who, context: Context) -> bool | None:
+    """Whether he wants to hear of what he did himself; None when neither he nor the profile says."""
+    wishes = (user.own_changes for user in context.users if user.login == author.login)
+    wish = next(wishes, None)
+    return context.policy.own_changes if wish is None else wish
+
+
+def _left_out(mail: Mail, context: Context, author: Who) -> Mail:
+    """His own change is no news to whoever said so, also where he is reporter or owner."""
+    gone = [r for r in mail.envelope.recipients if is_somebody(r, author, context)]
+    for recipient in gone:
+        mail = mail.note("own_changes", f"left out {recipient.address}, whose change it is")
+    return mail.drop("own_changes", "the change is his own (own_changes = no)", *gone)
 
 
 def _add(mail: Mail, context: Context, option: str, who: Who) -> Mail:
@@ -70,6 +89,28 @@ def is_somebody(recipient: Recipient, who: Who, context: Context) -> bool:
     if who.login and recipient.origin == f"rcpt:{who.login}":
         return True
     return who.address is not None and recipient.address.key == context.policy.full(who.address).key
+
+
+def mute(mail: Mail, context: Context) -> Mail:
+    """Take out whoever never gets mail, by whatever way he came in."""
+    muted = [user for user in context.users if user.mute]
+    gone = [r for r in mail.envelope.recipients if any(_is_user(r.address, r.origin, user, context) for user in muted)]
+    return mail.drop("mute", "his [user:LOGIN] says mute", *gone)
+
+
+def is_muted(address: Address, context: Context) -> bool:
+    """True for the address of somebody who never gets mail."""
+    return any(user.mute and _is_user(address, "", user, context) for user in context.users)
+
+
+def _is_user(address: Address, origin: str, user: User, context: Context) -> bool:
+    if origin == f"rcpt:{user.login}":
+        return True
+    try:
+        own = user.address or parse(user.login)
+    except AddressError:
+        return False
+    return address.key == context.policy.full(own).key
 
 
 def people(mail: Mail, context: Context) -> list[Who]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from relay.address import Address, AddressError, parse
 from relay.dialects import Facts, Person, proves_reporter
 from relay.message import Message
-from relay.options import address, option, text
+from relay.options import address, boolean, option, text
 
 _LINE = re.compile(r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<name>[^<>"]*?))\s*<(?P<inner>[^<>]*)>')
 _CUT = re.compile(r"([^\s@]+)@?(?:\u2026|\.\.\.)")
@@ -19,11 +19,17 @@ _CUT = re.compile(r"([^\s@]+)@?(?:\u2026|\.\.\.)")
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody by login, full name and mail address; the latter two may be missing."""
+    """Somebody by login, full name and mail address; the latter two may be missing.
+
+    `own_changes` is whether he hears of what he did himself, None as the profile says; `mute` that he
+    never gets mail.
+    """
 
     login: str
     name: str = ""
     address: Address | None = None
+    own_changes: bool | None = None
+    mute: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,14 @@ class UserOptions:
 
     name: str = option("", "The user's full name", text)
     address: Address | None = option(None, "The user's mail address", address)
+    own_changes: bool | None = option(
+        None,
+        "no: he does not hear of his own changes, whatever always_notify_updater says; yes: he does where the tracker"
+        " asks for him; absent: as the profile says",
+        boolean,
+        shown="(absent)",
+    )
+    mute: bool = option(False, "true: he never gets mail, whoever asks for him", boolean)
 
 
 def user(login: str, line: str) -> User:

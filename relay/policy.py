@@ -66,6 +66,13 @@ class Policy:
         trac_boolean,
         shown="(absent)",
     )
+    own_changes: bool | None = option(
+        None,
+        "no: nobody hears of his own changes, but those whose [user:LOGIN] says own_changes = yes; absent: as"
+        " always_notify_updater says",
+        boolean,
+        shown="(absent)",
+    )
     use_public_cc: bool = option(
         False, "Show the recipients that the tracker shows; false: nobody but smtp_always_cc", trac_boolean
     )

@@ -128,6 +128,14 @@ def _log_ins(loaded: Loaded) -> None:
             loaded.warn(section, "smtp_server", f"{text}: set smtp_user here if this one wants one, too")
 
 
+def _own_changes(loaded: Loaded) -> None:
+    """Two options that speak of the same people."""
+    for profile in loaded.configuration.notifications:
+        if profile.policy.own_changes is False and profile.policy.always_notify_updater:
+            text = "always_notify_updater = true adds only those whose [user:LOGIN] says own_changes = yes"
+            loaded.warn_once(profile.section, "own_changes", text)
+
+
 PROFILE_CHECKS: tuple[Callable[[Loaded], None], ...] = (
     _names,
     _matches,
@@ -135,4 +143,5 @@ PROFILE_CHECKS: tuple[Callable[[Loaded], None], ...] = (
     _upstreams,
     _next_hops,
     _log_ins,
+    _own_changes,
 )

@@ -11,7 +11,7 @@ from relay.address import Address
 from relay.mail import Mail, Recipient
 from relay.mailboxes import Mailbox
 from relay.message import Message
-from relay.notify import address_of, is_somebody, people
+from relay.notify import address_of, is_muted, is_somebody, people
 from relay.policy import Context, Policy
 
 HIDING_FIELDS = (
@@ -64,6 +64,17 @@ def complete_addresses(mail: Mail, context: Context) -> Mail:
     mail = mail.drop("complete_addresses", "bare name without smtp_default_domain or use_short_addr", *nowhere)
     mail = mail.drop("complete_addresses", "the same mailbox as another recipient", *twins)
     return mail.to(*kept.values())
+
+
+def complete_untouched(mail: Mail, context: Context) -> Mail:
+    """As `complete_addresses`, and the sender, whom no other rule touches: a bare one gets a domain, or this host's."""
+    mail = complete_addresses(mail, context)
+    reverse = mail.envelope.reverse_path
+    if reverse is None or not reverse.short or context.policy.use_short_addr:
+        return mail
+    whole = context.policy.full(reverse).complete(context.stamp.host)
+    mail = mail.note("complete_addresses", f"the sender {reverse} is {whole}")
+    return replace(mail, envelope=replace(mail.envelope, reverse_path=whole))
 
 
 def _completed(address: Address, context: Context) -> Address:
@@ -136,7 +147,7 @@ def _always_shown(context: Context) -> list[Address]:
     addresses = [_completed(given, context) for given in reversed(policy.smtp_always_cc)]
     full = {address.key: address for address in addresses}
     kept = [a for a in full.values() if not _ignored(a, policy) and (not a.short or policy.use_short_addr)]
-    return kept[::-1]
+    return [address for address in kept[::-1] if not is_muted(address, context)]
 
 
 def _public(mail: Mail, context: Context) -> tuple[list[Address], list[Address]]:

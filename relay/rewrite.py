@@ -7,12 +7,13 @@ from relay import mime
 from relay.errors import RuleError
 from relay.headers import originator, subject_prefix, trace_fields
 from relay.mail import Mail, Refusal
-from relay.notify import notify
+from relay.notify import mute, notify
 from relay.policy import Context, Policy
 from relay.recipients import (
     always_bcc,
     always_cc,
     complete_addresses,
+    complete_untouched,
     filter_domains,
     remove_hidden,
     visible_recipients,
@@ -46,6 +47,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("notify", notify),
     ("always_cc", always_cc),
     ("always_bcc", always_bcc),
+    ("mute", mute),
     ("visible_recipients", visible_recipients),
     ("originator", originator),
     ("subject_prefix", subject_prefix),
@@ -57,7 +59,8 @@ RULES: tuple[tuple[str, Rule], ...] = (
 
 OFF_RULES: tuple[tuple[str, Rule], ...] = (
     ("filter_domains", filter_domains),
-    ("complete_addresses", complete_addresses),
+    ("complete_addresses", complete_untouched),
+    ("mute", mute),
     ("visible_recipients", remove_hidden),
     ("trace_fields", trace_fields),
     ("wire", wire),

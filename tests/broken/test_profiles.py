@@ -172,6 +172,13 @@ BROKEN = {
         HEAD + PROFILE + "smtp_from = crane\n",
         ["6: [notification:harbour] smtp_from: crane has no domain: write it whole, or set smtp_default_domain"],
     ),
+    "wishes of a user that are none": (
+        HEAD + "[user:dana]\nmute = perhaps\nown_changes = mine\n",
+        [
+            "5: [user:dana] mute: 'perhaps' is neither true nor false",
+            "6: [user:dana] own_changes: 'mine' is neither true nor false",
+        ],
+    ),
     "a user twice": (
         HEAD + "[user:dana]\naddress = dana@example.com\n[user: dana]\nname = Dana\n",
         ["6: [user:dana]: the section stands at line 4 too: join them"],
@@ -234,6 +241,10 @@ WARNED = {
     "bare names to a public server": (
         HEAD + "use_short_addr = true\n" + PROFILE + "upstream = gmail\n" + GMAIL,
         ["5: [notification:harbour] use_short_addr: bare names go to smtp.gmail.com as they are; only a mail server of your own network knows them"],
+    ),
+    "nobody is left whom an option adds": (
+        HEAD + "always_notify_updater = true\nown_changes = no\n" + PROFILE + "smtp_always_cc = a@example.org\n",
+        ["5: [notification] own_changes: always_notify_updater = true adds only those whose [user:LOGIN] says own_changes = yes"],
     ),
     "an option of Trac without effect": (
         HEAD + PROFILE + "smtp_from_author = true\n",

@@ -15,6 +15,7 @@ from relay.dialects import facts_of
 from relay.mail import Envelope, Mail, Recipient
 from relay.message import parse_bytes
 from relay.mime import text_of
+from relay.people import User
 from relay.policy import Context, Policy, Stamp
 from relay.rewrite import rewrite
 
@@ -82,6 +83,9 @@ POLICIES = st.builds(
     smtp_subject_prefix=st.one_of(
         st.sampled_from(["__default__", "", "[Crew]", "Re: x", "[Häfen]", "Crew", "é"]), TEXTS.map(str.strip)
     ),
+    own_changes=st.sampled_from([None, False, True]),
+    always_notify_reporter=st.booleans(),
+    always_notify_updater=st.sampled_from([None, False, True]),
     use_public_cc=st.booleans(),
     public_envelope=st.booleans(),
     use_short_addr=st.booleans(),
@@ -90,6 +94,19 @@ POLICIES = st.builds(
     rewrite=st.sampled_from(["full", "full", "full", "off"]),
     from_=st.sampled_from(["force", "keep"]),
 )
+
+
+PEOPLE = st.lists(
+    st.builds(
+        User,
+        st.sampled_from(["dana", "bob", "joe"]),
+        st.just("Dana Field"),
+        st.one_of(st.none(), ADDRESSES),
+        st.sampled_from([None, False, True]),
+        st.booleans(),
+    ),
+    max_size=3,
+).map(tuple)
 
 
 @st.composite
@@ -101,7 +118,7 @@ def cases(draw):
     recipients = tuple(dict.fromkeys(Recipient.accepted(a) for a in draw(st.lists(ADDRESSES, max_size=5))))
     reverse = draw(st.sampled_from([None, address.parse("h@t.example.com"), address.parse("Harbour")]))
     stamp = Stamp("1hf7yat00000005", 1.7e9, "gw.example.com", "gw.example.com", "127.0.0.1", "tracker")
-    context = Context(draw(POLICIES), facts_of(message, lambda: text_of(message)), stamp)
+    context = Context(draw(POLICIES), facts_of(message, lambda: text_of(message)), stamp, users=draw(PEOPLE))
     return Mail(Envelope(reverse, recipients), message), context
 
 
@@ -160,6 +177,14 @@ def test_promise_4_hidden_recipients_are_in_no_field(case):
             if b.address
         }
         assert shown <= {policy.full(a).key for a in policy.smtp_always_cc}
+
+
+@settings(max_examples=400, deadline=None)
+@given(cases())
+def test_nobody_who_is_mute_gets_it(case):
+    left = rewrite(*case)
+    mute = {case[1].policy.full(user.address or address.parse(user.login)).key for user in case[1].users if user.mute}
+    assert not mute & {r.address.key for r in left.envelope.recipients}
 
 
 @settings(max_examples=300, deadline=None)

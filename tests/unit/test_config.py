@@ -192,12 +192,18 @@ old = kim
 [user:kim]
 name = Kim
 address = kim@example.org
+own_changes = no
+mute = yes
 [user:luc]
 name = Luc B\u00e9zier
 """
         + "[notification]\nsmtp_from = b@example.com\n"
     )
-    users = {user.login: (user.name, str(user.address)) for user in read(tmp_path, text).users}
+    made = read(tmp_path, text).users
+    assert {
+        user.login: (user.own_changes, user.mute) for user in made if user.own_changes is not None or user.mute
+    } == {"kim": (False, True)}
+    users = {user.login: (user.name, str(user.address)) for user in made}
     assert users == {
         "Dana": ("Dana Field", "dana@example.com"),
         "dana": ("Field, Dana", "d@example.com"),
