@@ -111,9 +111,9 @@ def _reverse_path(mail: Mail, context: Context, sender: Address, kept: list[Addr
         report = mail.message.text("content-type").lower().startswith("multipart/report")
         if automatic or report or not context.facts.recognised:
             return mail
-    if len(kept) == 1:
+    elif len(kept) == 1 and reverse != sender:  # a null one that was repaired stays repaired (promise 8)
         sender = kept[0]
-    elif kept and reverse is not None and not reverse.short:
+    elif kept and not reverse.short:
         return mail
     if reverse == sender:
         return mail
