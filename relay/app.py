@@ -26,7 +26,8 @@ from relay.message import Body, Message
 from relay.prepare import Prepared, Reading, Setting, event_key, hint, prepare_read, read
 from relay.profiles import Profile
 from relay.queue import Queue
-from relay.routing import Route
+from relay.routing import Route, Upstream
+from relay.statuspage import Sources, StatusPage
 from relay.systemd import Systemd
 from relay.upstream import Upstreams
 
@@ -63,6 +64,7 @@ class Relay:
         self.listener = Listener(self._listener_setting(), configuration.submission_socket, service.sockets)
         self.queue = Queue(self.spool, time.time, self.delivery.wake)
         self.control = Control(socket_path(configuration), self._answer)
+        self.page = StatusPage(self._sources())
 
     def _listener_setting(self) -> ListenerSetting:
         setting = self.setting
@@ -85,6 +87,29 @@ class Relay:
             journal.fault(f"profile of {entry.id}", fault)
             return entry
 
+    def _sources(self) -> Sources:
+        """What the status page may look at."""
+        return Sources(
+            self.spool,
+            time.time,
+            lambda: self.setting,
+            lambda: "" if self.listener.serving else "stopping",
+            lambda: [(hop, self.upstreams.state_of(hop)) for hop in self._next_hops()],
+            lambda: list({Path(hop.path) for hop in self._next_hops() if hop.is_outbox} | {self._default_outbox()}),
+            self.events.would_be_first,
+        )
+
+    def _next_hops(self) -> list[Upstream]:
+        return list(dict.fromkeys(hop for profile in self.setting.profiles for hop in profile.upstreams))
+
+    def _default_outbox(self) -> Path:
+        """Where mail was kept before there was a mail server."""
+        return Path(self.configuration.next_hop.outbox)
+
+    def _open_page(self) -> None:
+        configuration = self.configuration
+        self.page.open(configuration.status, Path(configuration.spool.path), configuration.log)
+
     async def run(self, stopping: asyncio.Event, ready: Callable[["Relay"], None]) -> None:
         """Serve until `stopping`; then no new mail, running attempts get GRACE, the rest stays queued."""
         await self.spool.open()
@@ -94,6 +119,7 @@ class Relay:
             delivering = asyncio.create_task(self.delivery.run())
             told = asyncio.create_task(stopping.wait())
             ready(self)
+            self._open_page()
             await asyncio.wait((delivering, told), return_when=asyncio.FIRST_COMPLETED)
             told.cancel()
             self.service.stopping()
@@ -102,6 +128,7 @@ class Relay:
         finally:
             await self.listener.stop(0)
             await self.control.stop()
+            await self.page.close()
             await self.upstreams.close()
             await self.spool.close()
 
@@ -131,6 +158,8 @@ class Relay:
         self.upstreams.timeouts = new.timeouts
         self.listener.setting = self._listener_setting()
         self.delivery.wake()
+        if new.status != old.status or not self.page.is_open:
+            self._open_page()
         return []
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """Checks: what only several options together show to be wrong. Each check looks at one matter."""
 
 import ipaddress
+import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
-from relay import routing
+from relay import routing, secretfile
 from relay.admission import Listen
 from relay.loaded import Loaded
 from relay.profile_checks import PROFILE_CHECKS
@@ -129,8 +131,22 @@ def _in_own_network(server: str) -> bool:
 
 
 def _status(loaded: Loaded) -> None:
-    if loaded.configuration.status.listen:
-        loaded.warn("status", "listen", "this version has no status page yet: look at the log and the outbox")
+    """The status page: reached by whom, under which name, and its token's file as closed as any secret's."""
+    status, listener = loaded.configuration.status, loaded.configuration.listener
+    for listen in status.listen:
+        if listen in listener.listen and (listen.path or listen.port):
+            text = f"{listen} is where mail is taken ([listener] listen): name another port"
+            # The default is no reason to refuse a start: mail comes first, and there is no page then.
+            (loaded.fault if loaded.given("status", "listen") else loaded.warn)("status", "listen", text)
+        elif not listen.path and not routing.is_local(listen.host):
+            text = f"{listen} can be reached from other hosts, without TLS: put a reverse proxy with TLS in front"
+            if not loaded.given("status", "hosts"):
+                text += ", and set hosts to the names that the page is asked for under"
+            loaded.warn("status", "listen", text)
+    if status.listen and status.token_file and os.path.exists(status.token_file):
+        why = secretfile.exposed(Path(status.token_file))
+        if why:
+            (loaded.warn if loaded.ini.lenient else loaded.fault)("status", "token_file", why)
 
 
 CHECKS: tuple[Callable[[Loaded], None], ...] = (

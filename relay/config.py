@@ -14,7 +14,7 @@ from typing import Any, cast
 from relay import inifile, options, people, routing, secretfile
 from relay.admission import Listen, ListenerOptions
 from relay.checks import CHECKS
-from relay.inifile import Fault, IniFile, Value
+from relay.inifile import SECRET_MODES, Fault, IniFile, Value
 from relay.journal import LogOptions
 from relay.loaded import Configuration, Loaded, ProfileSection
 from relay.people import User
@@ -27,15 +27,13 @@ from relay.sections import (
     SECTIONS,
     USERS,
     WITHOUT_EFFECT,
-    StatusOptions,
     declared,
     kinds_of,
     names_of,
 )
 from relay.spool import SpoolOptions
+from relay.status import StatusOptions
 from relay.transaction import Timeouts
-
-SECRET_MODES = "secret_modes"  # noqa: S105 - the name of an option
 
 
 def read(path: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
@@ -63,7 +61,6 @@ class _Reader:
         self.credentials = environ.get("CREDENTIALS_DIRECTORY", "")
         self.faults: list[Fault] = []
         self.warnings: list[Fault] = []
-        self.lenient = any(s.get(SECRET_MODES, _NONE).text.lower() == "warn" for s in ini.sections.values())
 
     def configuration(self) -> Configuration:
         for section in self.ini.sections:
@@ -223,7 +220,7 @@ class _Reader:
         why = secretfile.exposed(path)
         if not why:
             return True
-        if self.lenient and path.exists():
+        if self.ini.lenient and path.exists():
             self.warnings.append(Fault(value.line, section, name, why))
             return True
         self.faults.append(Fault(value.line, section, name, why))
@@ -267,9 +264,6 @@ def _uid(login: str) -> int | None:
         return pwd.getpwnam(login).pw_uid
     except (KeyError, ValueError):
         return None
-
-
-_NONE = Value("", "", 0)
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:

@@ -39,3 +39,8 @@ class Events:
         if stored is not None:
             self._known[key] = stored
         return stored in (None, entry_id)
+
+    async def would_be_first(self, key: str, entry_id: str) -> bool:
+        """The same, without becoming it: for who only looks."""
+        holder = self._known.get(key) or await self.spool.recall(f"event:{key}")
+        return holder in (None, entry_id)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from relay.entry import Client, Entry
 from relay.errors import RelayError
 from relay.journal import escaped
 from relay.mail import Envelope, Mail, Recipient
-from relay.message import BytesBody, Message, parse
+from relay.message import Body, BytesBody, Message, parse
 from relay.prepare import Setting
 from relay.profiles import Chosen, Profile
 
@@ -71,12 +71,16 @@ def explain(
     reverse = _sender(message, sender)
     unique = {address.key: Recipient.accepted(address) for address in good}
     entry = Entry(_ID, now, Envelope(reverse, tuple(unique.values())), client=client)
+    return replace(explain_entry(entry, body, setting), refused_paths=tuple(bad))
+
+
+def explain_entry(entry: Entry, body: Body, setting: Setting, *, first_of_event: bool = True) -> Explained:
+    """An entry's way through the rules, as its next attempt takes it. Raises RuleError when a rule fails on it."""
     reading = prepare.read(entry, body, setting)
-    chosen, message = reading.chosen, reading.message
-    context = prepare.context_of(reading, setting)
-    before = Mail(entry.envelope, message)
-    steps = rewrite.steps(before, context) if chosen.profile.policy.smtp_enabled else []
-    return Explained(entry, chosen, context, before, steps, tuple(bad))
+    context = prepare.context_of(reading, setting, first_of_event=first_of_event)
+    before = Mail(entry.envelope, reading.message)
+    ruled = reading.chosen.profile.policy.smtp_enabled and not entry.report
+    return Explained(entry, reading.chosen, context, before, rewrite.steps(before, context) if ruled else [])
 
 
 def _canonical(octets: bytes) -> bytes:

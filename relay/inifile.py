@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 CASED = ("users",)
 """Sections whose names are logins: they keep their case."""
+SECRET_MODES = "secret_modes"  # noqa: S105 - the name of an option
 _SECTION = re.compile(r"\[(?P<name>[^\]]+)\]\s*")
 
 
@@ -44,6 +45,12 @@ class IniFile:
     sections: dict[str, dict[str, Value]] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
+
+    @property
+    def lenient(self) -> bool:
+        """True when `secret_modes = warn` stands in any section: exposed secrets are allowed, with a warning."""
+        values = (section[SECRET_MODES].text for section in self.sections.values() if SECRET_MODES in section)
+        return any(text.lower() == "warn" for text in values)
 
 
 def read(data: bytes) -> IniFile:

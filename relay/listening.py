@@ -2,10 +2,8 @@
 
 import asyncio
 import contextlib
-import errno
 import os
 import socket
-import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -41,6 +39,11 @@ class Listener:
     _servers: list[asyncio.Server] = field(default_factory=list)
     _paths: list[str] = field(default_factory=list)
     _empty: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def serving(self) -> bool:
+        """True while new clients are taken."""
+        return bool(self._servers)
 
     def _ended(self, session: Connection) -> None:
         self.sessions.discard(session)
@@ -96,7 +99,7 @@ class Listener:
         if not listen.path:
             return await loop.create_server(factory, listen.host, listen.port, backlog=_BACKLOG)
         with unixsocket.short(listen.path) as path:
-            _check_living(path)
+            unixsocket.refuse_living(path)
             server = await loop.create_unix_server(factory, path, backlog=_BACKLOG)
         self._paths.append(listen.path)
         os.chmod(listen.path, _SOCKET_MODE)
@@ -188,19 +191,3 @@ def _bound(sock: socket.socket, listen: Listen) -> Listen:
 
 def _reason(fault: OSError) -> str:
     return os.strerror(fault.errno) if fault.errno else str(fault)
-
-
-def _check_living(path: str) -> None:
-    """asyncio replaces whatever socket lies there: refuse one that a living process answers."""
-    try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise FileExistsError(errno.EEXIST, "not a socket", path)
-    except FileNotFoundError:
-        return
-    with socket.socket(socket.AF_UNIX) as probe:
-        probe.settimeout(1)
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            return
-    raise OSError(errno.EADDRINUSE, "in use", path)

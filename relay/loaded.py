@@ -12,8 +12,8 @@ from relay.policy import Policy
 from relay.profiles import DEFAULT, Match, Profile
 from relay.retry import RetryOptions
 from relay.routing import NextHopOptions, upstreams_from
-from relay.sections import StatusOptions
 from relay.spool import SpoolOptions
+from relay.status import StatusOptions
 from relay.transaction import Timeouts
 
 

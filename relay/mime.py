@@ -255,11 +255,12 @@ def text_of(message: Message, limit: int = 65536) -> str:
         return ""
     for part in parts:
         if part.leaf and part.type.kind == "text/plain" and not part.named:
-            return _text(message.body, part, limit)
+            return text_in(message.body, part, limit)
     return ""
 
 
-def _text(body: Body, part: Part, limit: int) -> str:
+def text_in(body: Body, part: Part, limit: int) -> str:
+    """A part's content as text with \\n line ends, from its first `limit` octets; never fails."""
     raw = body.read(part.body, min(part.end, part.body + limit))
     scheme = part.scheme
     if scheme == "base64" and part.end - part.body > limit:

@@ -144,6 +144,7 @@ def summary(entry: Entry) -> dict[str, Any]:
         "reason": entry.reason,
         "summary": entry.summary,
         "message_id": entry.message_id,
+        "done_at": entry.done_at,
     }
 
 
@@ -168,6 +169,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
         "disposition": str(outcome.disposition),
         "reply": str(outcome.reply),
         "host": outcome.host,
+        "cause": str(outcome.cause),
         "rule": outcome.rule,
         "ambiguous": outcome.ambiguous,
     }

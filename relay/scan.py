@@ -51,10 +51,11 @@ def content_type(fields: tuple[Field, ...], default: str = "text/plain") -> Cont
     kind = _TYPE.match(text)
     if kind is None or len(found) > 1:
         return ContentType("", {})
-    return ContentType(f"{kind[1]}/{kind[2]}".lower(), _parameters(text, kind.end()))
+    return ContentType(f"{kind[1]}/{kind[2]}".lower(), parameters_of(text, kind.end()))
 
 
-def _parameters(text: str, at: int) -> dict[str, str]:
+def parameters_of(text: str, at: int) -> dict[str, str]:
+    """The parameters of a MIME field from `at` on, names in lower case. Raises TooComplex."""
     parameters: dict[str, str] = {}
     while found := _PARAMETER.match(text, at):
         at = max(found.end(), at + 1)

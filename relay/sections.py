@@ -1,29 +1,18 @@
 """Sections: which rooms' options each section of config.ini holds; and Trac's that have no effect here."""
 
 import dataclasses
-from dataclasses import dataclass
 from typing import Any
 
 from relay.admission import ListenerOptions
 from relay.journal import LogOptions
-from relay.options import listed, option, path, text
 from relay.people import UserOptions
 from relay.policy import Policy
 from relay.profiles import MatchOptions
 from relay.retry import RetryOptions
 from relay.routing import NOT_OF_ONE_HOP, NextHopOptions
 from relay.spool import SpoolOptions
+from relay.status import StatusOptions
 from relay.transaction import Timeouts
-
-
-@dataclass(frozen=True, slots=True)
-class StatusOptions:
-    """[status]: kept for the status page; this version has none and says so."""
-
-    listen: str = option("", "Where the status page listens (this version has no status page yet)", text)
-    token_file: str = option("", "The file of the page's token", path)
-    hosts: tuple[str, ...] = option((), "Host names under which the page may be asked for", listed(text))
-
 
 SECTIONS: dict[str, tuple[type, ...]] = {
     "listener": (ListenerOptions,),

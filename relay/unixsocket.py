@@ -1,8 +1,10 @@
 """Unix sockets: paths longer than a socket address holds, and who is at the other end."""
 
 import contextlib
+import errno
 import os
 import socket
+import stat
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +27,22 @@ def short(path: str) -> Iterator[str]:
         yield f"/proc/self/fd/{descriptor}/{name}"
     finally:
         os.close(descriptor)
+
+
+def refuse_living(path: str) -> None:
+    """Nothing, or a dead socket, lies there, which a new one may replace; what lives is refused. Raises OSError."""
+    try:
+        if not stat.S_ISSOCK(os.lstat(path).st_mode):
+            raise FileExistsError(errno.EEXIST, "not a socket", path)
+    except FileNotFoundError:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return
+    raise OSError(errno.EADDRINUSE, "in use", path)
 
 
 @dataclass(frozen=True, slots=True)

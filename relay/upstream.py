@@ -39,6 +39,8 @@ class _Hop:
     pool: Pool[Dialogue] = field(default_factory=Pool)
     queue: "deque[asyncio.Future[None]]" = field(default_factory=deque)
     context: ssl.SSLContext | None = None
+    used_at: float = 0.0
+    trouble: tuple[float, Reply, Cause] | None = None
 
     def next_please(self) -> None:
         """A place may have become free: wake one who waits for it."""
@@ -47,6 +49,20 @@ class _Hop:
             if not waiter.done():
                 waiter.set_result(None)
                 return
+
+
+@dataclass(frozen=True, slots=True)
+class HopState:
+    """What is known of one next hop, for people. Times are wall-clock seconds, 0 for never since the start.
+
+    `trouble` is why the last connection or log-in failed, None once one has worked.
+    """
+
+    used_at: float = 0.0
+    connections: int = 0
+    trouble_at: float = 0.0
+    trouble: Reply | None = None
+    cause: Cause | None = None
 
 
 @dataclass(slots=True)
@@ -79,9 +95,18 @@ class Upstreams:
             except LinkFault as fault:
                 last = fault
                 hop.pool.failed(self._now(), fault.reply, fault.cause)
+                hop.trouble = (self.clock(), fault.reply, fault.cause)
                 break
         outcomes = all_alike(recipients, last.reply, last.cause, last.host)
         return Attempt(started, upstream.name, outcomes, delays=(0.0, 0.0, max(self.clock() - started, 0.0), 0.0))
+
+    def state_of(self, upstream: Upstream) -> HopState:
+        """How it stands with one next hop."""
+        hop = self._hops.get(upstream)
+        if hop is None:
+            return HopState()
+        at, reply, cause = hop.trouble or (0.0, None, None)
+        return HopState(hop.used_at, len(hop.pool.links), at, reply, cause)
 
     async def close(self) -> None:
         """QUIT on every idle connection, best effort."""
@@ -98,7 +123,7 @@ class Upstreams:
     async def _over(self, hop: _Hop, upstream: Upstream, mail: Mail, started: float, *, fresh: bool) -> Attempt:
         """The transaction over a connection of the pool. Raises Stale, LinkFault."""
         link = await self._link(hop, upstream, fresh=fresh)
-        connected = self.clock()
+        connected = hop.used_at = self.clock()
         try:
             outcomes = await self._transact(link, mail)
         finally:
@@ -140,6 +165,7 @@ class Upstreams:
         hop.pool.connecting -= 1
         hop.pool.links.append(link)
         hop.pool.worked()
+        hop.trouble = None
         return link
 
     def _context(self, hop: _Hop, upstream: Upstream) -> ssl.SSLContext:

@@ -27,6 +27,7 @@ class Daemon:
         (self.folder / "password").chmod(0o600)
         body = textwrap.dedent(text)
         head = f"[listener]\nlisten = 127.0.0.1:{self.port}\nhostname = relay.example.com\n"
+        head = head if "[status]" in body else f"[status]\nlisten =\n{head}"
         listener, mark, rest = body.partition("[notification]")
         (self.folder / "config.ini").write_text(head + listener + mark + rest)
         return self

@@ -14,11 +14,11 @@ FLOORS = [
     {"address", "message", "mail", "reply", "entry", "options", "errors", "charsets", "encoded_word", "mailboxes", "places"},
     {
         "dialects", "people", "notify", "transfer", "patch", "scan", "mime", "policy", "recipients", "headers", "wire", "rewrite", "routing", "profiles",
-        "admission", "dataphase", "prepare", "shares", "search", "dsn", "retry", "tls", "auth", "transaction", "pool",
+        "admission", "dataphase", "prepare", "shares", "search", "status", "dsn", "retry", "tls", "auth", "transaction", "pool",
     },
     {"server", "connection", "listening", "upstream", "link", "dialogue", "lookup", "outbox", "spool", "journal", "unixsocket", "systemd"},
     {"delivery", "history", "reports", "events", "queue"},
-    {"config", "loaded", "inifile", "sections", "secretfile", "checks", "profile_checks", "reference", "app", "cli", "commands", "control", "explain", "sendmail", "__main__"},
+    {"config", "loaded", "inifile", "sections", "secretfile", "checks", "profile_checks", "reference", "app", "statuspage", "web", "cli", "commands", "control", "explain", "sendmail", "__main__"},
 ]  # fmt: skip
 BANNED_BELOW_2 = {"asyncio", "socket", "ssl", "os", "time", "random", "threading", "logging"}
 EDGES = [
