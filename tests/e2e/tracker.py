@@ -1,4 +1,4 @@
-"""A real Trac as client."""
+"""Real trackers as clients: Trac and Roundup."""
 
 import json
 import subprocess
@@ -11,17 +11,13 @@ from tests.e2e.tools import ROOT, missing
 TRAC_PYTHON = ROOT / ".venv-trac" / "bin" / "python"
 
 
-class Trac:
-    """A real Trac environment in a process of its own."""
+class Driven:
+    """A tracker that a script drives in a Python of its own: JSON lines there and back."""
 
-    def __init__(self, folder, options):
+    def __init__(self, python, script):
         self.process = subprocess.Popen(
-            [TRAC_PYTHON, Path(__file__).with_name("trac_driver.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            [python, Path(__file__).with_name(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        self.ask("create", path=str(folder), options=options)
 
     def ask(self, do, **request):
         self.process.stdin.write(json.dumps({"do": do, **request}) + "\n")
@@ -34,6 +30,14 @@ class Trac:
         self.process.stdin.close()
         self.process.wait(20)
         self.process.stdout.close()
+
+
+class Trac(Driven):
+    """A real Trac environment in a process of its own."""
+
+    def __init__(self, folder, options):
+        super().__init__(TRAC_PYTHON, "trac_driver.py")
+        self.ask("create", path=str(folder), options=options)
 
 
 @pytest.fixture
@@ -62,6 +66,60 @@ def trac(tmp_path):
             *more,
         ]
         made.append(Trac(tmp_path / f"trac{len(made)}", [list(option) for option in options]))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+ROUNDUP = ROOT / ".venv-roundup" / "bin"
+
+
+class Roundup(Driven):
+    """A real Roundup tracker in a process of its own; its commands are called as an administrator calls them."""
+
+    def __init__(self, home, options):
+        super().__init__(ROUNDUP / "python", "roundup_driver.py")
+        self.home = home
+        home.mkdir()
+        self.version = self.ask("create", home=str(home), options=options)
+
+    def command(self, program, *words, mail=""):
+        done = subprocess.run(
+            [ROUNDUP / program, *words], input=mail.encode(), capture_output=True, timeout=120, cwd=self.home
+        )
+        assert done.returncode == 0, (done.stdout, done.stderr)
+        return done.stdout.decode()
+
+    def admin(self, *words):
+        return self.command("roundup-admin", "-i", str(self.home), *words)
+
+    def receive(self, mail):
+        """A mail to the tracker's address, as a mail server hands it over."""
+        return self.command("roundup-mailgw", str(self.home), mail=mail)
+
+
+@pytest.fixture
+def roundup(tmp_path):
+    """A function: make a Roundup whose mail goes to a port."""
+    if not (ROUNDUP / "python").exists():
+        missing("Roundup in .venv-roundup")
+    made = []
+
+    def make(port, *more):
+        options = [
+            ("main", "admin_email", "roundup-admin"),
+            ("tracker", "name", "Orchard"),
+            ("tracker", "web", "http://bugs.example.com/orchard/"),
+            ("tracker", "email", "orchard"),
+            ("mail", "domain", "bugs.example.com"),
+            ("mail", "host", "127.0.0.1"),
+            ("mail", "port", str(port)),
+            ("mail", "local_hostname", "tracker.example.com"),
+            *more,
+        ]
+        made.append(Roundup(tmp_path / f"roundup{len(made)}", [list(option) for option in options]))
         return made[-1]
 
     yield make
