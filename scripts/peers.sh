@@ -2,6 +2,7 @@
 
 PEERS="postfix dovecot-core swaks"
 SYSTEMD_PEERS="systemd"
+SELINUX_PEERS="selinux-policy-dev selinux-policy-default secilc semodule-utils policycoreutils setools python3-setools make"
 
 # install_peers PACKAGE ...: what of it is missing, where this user may install it.
 install_peers() {
