@@ -17,6 +17,7 @@ import socket
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from aiosmtpd.smtp import SMTP
@@ -298,6 +299,7 @@ class Connection(SMTP):
         """Do one command and answer it."""
 
 
+@lru_cache(256)
 def _line(reply: Reply) -> bytes:
     """The reply as it goes over the wire; its status code on every line (RFC 2034)."""
     status = f"{reply.status} " if reply.status else ""

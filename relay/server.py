@@ -64,23 +64,22 @@ class Session(Connection):
         else:
             method(self, argument)
 
-    def _hello(self, argument: bytes) -> bool:
+    def _hello(self, argument: bytes, protocol: str) -> bool:
         name = argument.decode("utf-8", "replace")
         if not name or len(name) > 255 or not name.isprintable():
             self.refuse(Reply(501, "5.5.4", "give your host name"), "HELO")
             return False
         self._transaction = None
-        self.client = replace(self.client, helo=name)
+        self.client = replace(self.client, helo=name, protocol=protocol)
         return True
 
     def _helo(self, argument: bytes) -> None:
-        if self._hello(argument):
+        if self._hello(argument, "SMTP"):
             self.answer(Reply(250, "", self.hostname))
 
     def _ehlo(self, argument: bytes) -> None:
-        if not self._hello(argument):
+        if not self._hello(argument, "ESMTP"):
             return
-        self.client = replace(self.client, protocol="ESMTP")
         offers = ("PIPELINING", f"SIZE {self.setting.options.max_size}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
         self.answer(Reply(250, "", "\n".join((self.hostname, *offers))))
 
