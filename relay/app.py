@@ -8,8 +8,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,9 @@ from relay.mail import Mail
 from relay.message import Body, Message
 from relay.prepare import Prepared, Reading, Setting, event_key, hint, prepare_read, read
 from relay.profiles import Profile
-from relay.queue import Queue
+from relay.queue import Parts, Queue
+from relay.reports import Reports
+from relay.retry import RetryOptions
 from relay.routing import Route, Upstream
 from relay.statuspage import Sources, StatusPage
 from relay.systemd import Systemd
@@ -55,7 +57,7 @@ class Relay:
             self.spool,
             self._prepare,
             self._attempt,
-            lambda: self.configuration.retry,
+            self._schedule,
             time.time,
             random.random,
             _id,
@@ -63,9 +65,13 @@ class Relay:
             profiles=lambda: [profile.name for profile in self.setting.profiles],
         )
         self.listener = Listener(self._listener_setting(), configuration.submission_socket, service.sockets)
-        self.queue = Queue(self.spool, time.time, self.delivery.wake)
+        reports = Reports(self.spool, _id, self.setting.hostname)
+        self.queue = Queue(Parts(self.spool, time.time, self.delivery.wake, self._prepare, reports, self._schedule))
         self.control = Control(socket_path(configuration), self._answer)
         self.page = StatusPage(self._sources())
+
+    def _schedule(self) -> RetryOptions:
+        return self.configuration.retry
 
     def _listener_setting(self) -> ListenerSetting:
         setting = self.setting
@@ -133,27 +139,28 @@ class Relay:
             await self.upstreams.close()
             await self.spool.close()
 
-    def reload(self) -> list[str]:
+    def reload(self) -> "Reloaded":
         """Take the file as it stands now, for new sessions and every further attempt; its faults keep the old one."""
         self.service.reloading()
-        faults = ["the reload broke off"]
+        reloaded = Reloaded(faults=["the reload broke off"])
         try:
-            faults = self._reload()
+            reloaded = self._reload()
         finally:
-            self.service.ready("the old configuration stays: see the log" if faults else start_line(self))
-        return faults
+            self.service.ready("the old configuration stays: see the log" if reloaded.faults else start_line(self))
+            reloaded.log()
+        if not reloaded.faults:
+            _announce(self)
+        return reloaded
 
-    def _reload(self) -> list[str]:
+    def _reload(self) -> "Reloaded":
         loaded = config.read(self.configuration.path)
         if loaded.faults:
-            return loaded.fault_lines()
+            return Reloaded(loaded.fault_lines())
         new, old = loaded.configuration, self.configuration
-        for text in _needs_restart(old, new):
-            journal.warning("", text)
         try:
             journal.setup(new.log)
         except OSError as fault:
-            return [f"{new.path}: [log] file: {fault.filename}: {fault.strerror}"]
+            return Reloaded([f"{new.path}: [log] file: {fault.filename}: {fault.strerror}"])
         self.configuration = replace(new, spool=old.spool)
         self.setting = setting_of(self.configuration)
         self.upstreams.timeouts = new.timeouts
@@ -161,13 +168,16 @@ class Relay:
         self.delivery.wake()
         if new.status != old.status or not self.page.is_open:
             self._open_page()
-        return []
+        return Reloaded([], [*loaded.warning_lines(), *_needs_restart(old, new)])
 
-    async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def _answer(self, request: dict[str, Any], octets: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
         """What the control socket is asked."""
         if request.get("do") == "reload":
-            return {"faults": self.reload()}
-        return await self.queue.answer(request)
+            reloaded = self.reload()
+            yield {"faults": reloaded.faults, "warnings": reloaded.warnings}
+            return
+        async for line in self.queue.answer(request, octets):
+            yield line
 
     async def _prepare(self, entry: Entry, body: Body) -> Prepared:
         """Rewrite and route; pure, so a large mail goes through a thread and the event loop does not wait for it."""
@@ -188,6 +198,20 @@ class Relay:
         if route.upstream.is_outbox:
             return await outbox.deliver(route, mail, time.time)
         return await self.upstreams.attempt(route, mail)
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload brought: faults, which keep the old configuration, or warnings about the new one."""
+
+    faults: list[str]
+    warnings: list[str] = field(default_factory=list)
+
+    def log(self) -> None:
+        """Say it in the log as well."""
+        for line in (*self.faults, *self.warnings):
+            journal.warning("", f"reload: {line}")
+        journal.info("", "the old configuration stays" if self.faults else "configuration reloaded")
 
 
 def _needs_restart(old: Configuration, new: Configuration) -> list[str]:
@@ -263,21 +287,11 @@ async def _serve(configuration: Configuration, service: Systemd) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     relay = Relay(configuration, service)
-    loop.add_signal_handler(signal.SIGHUP, _reload, relay)
+    loop.add_signal_handler(signal.SIGHUP, relay.reload)
     async with service.watched():
         await relay.run(stopping, _begin)
     journal.info("", "stopped")
     return EX_OK
-
-
-def _reload(relay: Relay) -> None:
-    """SIGHUP: the new configuration, or its faults in the log and the old one."""
-    faults = relay.reload()
-    for line in faults:
-        journal.warning("", f"reload: {line}")
-    journal.info("", "the old configuration stays" if faults else "configuration reloaded")
-    if not faults:
-        _announce(relay)
 
 
 def start_line(relay: Relay) -> str:

@@ -1,30 +1,43 @@
-"""Control: the admin socket. One JSON object a line asks, one answers; who may ask is known from the socket.
+"""Control: the admin socket. One JSON object a line asks; who may ask is known from the socket.
 
-The daemon listens on a unix socket beside its spool (`/run/tracker-relay/control.sock` when installed).
-Root, the daemon's own user and its group may ask; the kernel says who that is (SO_PEERCRED).
+1. The daemon listens on a unix socket beside its spool (`/run/tracker-relay/control.sock` when installed).
+   Root, the daemon's own user and its group may ask; the kernel says who that is (SO_PEERCRED).
+2. A request is one line. Its `octets` says how many octets follow it, such as a mail's.
+3. The answer is lines, each an object, so that neither side holds a long one in memory; the last is
+   `{"end": true}`, or `{"error": "..."}`. A connection that ends without either broke.
 """
 
 import asyncio
+import contextlib
 import json
 import os
+import pwd
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from relay import journal, places, unixsocket
-from relay.errors import ConfigError, RelayError
+from relay.errors import ConfigError, DamagedMail, NoSuchMail, RelayError
 from relay.loaded import Configuration
 
 INSTALLED = Path(places.CONFIG)
 INSTALLED_SOCKET = Path(places.RUN, "control.sock")
-LONGEST_REQUEST = 1 << 20
-"""Octets in a request at most."""
+LONGEST_REQUEST = 1 << 18
+"""Octets in a request's line at most."""
 _PATIENCE = 60.0
-"""Seconds that one request may take."""
+"""Seconds that either side waits for the other's next octets."""
+_CHUNK = 65536
 
-Answer = Callable[[dict[str, Any]], Awaitable[dict[str, Any]]]
-"""Answers one request; raises RelayError for what can not be done."""
+_KINDS = {kind.__name__: kind for kind in (NoSuchMail, DamagedMail)}
+"""Errors that the asking side tells apart."""
+
+Octets = AsyncIterator[bytes]
+Answer = Callable[[dict[str, Any], Octets], AsyncIterator[dict[str, Any]]]
+"""Answers one request, line by line; raises RelayError for what can not be done.
+
+`request["by"]` is the user who asks, as the kernel and the system name him.
+"""
 
 
 class NoDaemon(RelayError):
@@ -68,38 +81,59 @@ class Control:
         assert task is not None
         self._tasks.add(task)
         try:
-            async with asyncio.timeout(_PATIENCE):
-                answer = await self._one(reader, writer)
-                writer.write(json.dumps(answer).encode() + b"\n")
-                await writer.drain()
+            async for line in self._lines(reader, writer.get_extra_info("socket")):
+                writer.write(json.dumps(line).encode() + b"\n")
+                async with asyncio.timeout(_PATIENCE):
+                    await writer.drain()
         except (OSError, TimeoutError, ValueError):
             return  # it left, or sent no line in time
         finally:
             self._tasks.discard(task)
             writer.close()
 
-    async def _one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> dict[str, Any]:
-        if not _may_ask(writer.get_extra_info("socket")):
-            return {"error": "only root, the relay's user and its group may ask"}
-        line = await reader.readline()
+    async def _lines(self, reader: asyncio.StreamReader, sock: Any) -> AsyncIterator[dict[str, Any]]:
+        who = unixsocket.peer(sock)
+        if who.uid not in (0, os.geteuid()) and os.getegid() not in who.groups:
+            yield {"error": "only root, the relay's user and its group may ask"}
+            return
+        async with asyncio.timeout(_PATIENCE):
+            asked = await reader.readline()
         try:
-            request = json.loads(line)
-            if not isinstance(request, dict):
-                raise TypeError
-        except (ValueError, TypeError, RecursionError):
-            return {"error": "the request is no JSON object"}
+            request = json.loads(asked)
+            following = _following(reader, int(request.pop("octets", 0)))
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            yield {"error": "the request is no JSON object"}
+            return
         try:
-            return await self._answer(request)
+            request["by"] = await asyncio.to_thread(user_name, who.uid)
+            async for line in self._answer(request, following):
+                yield line
+            yield {"end": True}
         except RelayError as fault:
-            return {"error": str(fault)}
+            yield {"error": str(fault), "kind": type(fault).__name__}
+        except (OSError, TimeoutError):
+            raise
         except Exception as fault:
             journal.fault("control", fault)
-            return {"error": "local trouble: see the log"}
+            yield {"error": "local trouble: see the log"}
 
 
-def _may_ask(sock: Any) -> bool:
-    who = unixsocket.peer(sock)
-    return who.uid in (0, os.geteuid()) or os.getegid() in who.groups
+async def _following(reader: asyncio.StreamReader, octets: int) -> Octets:
+    while octets > 0:
+        async with asyncio.timeout(_PATIENCE):
+            piece = await reader.read(min(_CHUNK, octets))
+        if not piece:
+            raise ConnectionResetError
+        octets -= len(piece)
+        yield piece
+
+
+def user_name(uid: int) -> str:
+    """The user's name, for history and log; his number when he has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
 
 
 def runs(path: Path) -> bool:
@@ -115,23 +149,41 @@ def runs(path: Path) -> bool:
     return True
 
 
-def ask(path: Path, request: dict[str, Any]) -> dict[str, Any]:
-    """Ask a running daemon. Raises NoDaemon when there is none, RelayError with its words when it refuses."""
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(_PATIENCE)
+def ask(path: Path, request: dict[str, Any], octets: Iterable[bytes] = ()) -> Iterator[dict[str, Any]]:
+    """Ask a running daemon; `octets` follow the request, which says how many. The lines of its answer.
+
+    Raises NoDaemon at once when there is none; RelayError with the daemon's words when it refuses.
+    """
+    sock = socket.socket(socket.AF_UNIX)
+    sock.settimeout(_PATIENCE)
+    try:
+        with unixsocket.short(str(path)) as name:
+            sock.connect(name)
+    except PermissionError as fault:
+        sock.close()
+        raise RelayError(f"{path}: you may not ask this daemon: be root, or in its group") from fault
+    except OSError as fault:
+        sock.close()
+        raise NoDaemon from fault
+    return _answer(sock, path, request, octets)
+
+
+def _answer(
+    sock: socket.socket, path: Path, request: dict[str, Any], octets: Iterable[bytes]
+) -> Iterator[dict[str, Any]]:
+    with sock, sock.makefile("rb") as lines:
         try:
-            with unixsocket.short(str(path)) as name:
-                sock.connect(name)
-        except PermissionError as fault:
-            raise RelayError(f"{path}: you may not ask this daemon: be root, or in its group") from fault
-        except OSError as fault:
-            raise NoDaemon from fault
-        try:
-            sock.sendall(json.dumps(request).encode() + b"\n")
-            with sock.makefile("rb") as lines:
-                answer = json.loads(lines.readline() or b"{}")
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # refused already: it says why
+                sock.sendall(json.dumps(request).encode() + b"\n")
+                for piece in octets:
+                    sock.sendall(piece)
+            for line in lines:
+                said = json.loads(line)
+                if "error" in said:
+                    raise _KINDS.get(said.get("kind"), RelayError)(said["error"])
+                if "end" in said:
+                    return
+                yield said
         except (OSError, ValueError) as fault:
             raise RelayError(f"{path}: the daemon gave no answer: {fault}") from fault
-    if "error" in answer:
-        raise RelayError(answer["error"])
-    return dict(answer)
+    raise RelayError(f"{path}: the daemon broke off its answer")

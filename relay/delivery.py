@@ -239,7 +239,7 @@ class Delivery:
     def _decide(self, work: _Work, prepared: Prepared, attempts: Sequence[Attempt]) -> Decision:
         """What follows. An interrupted mail stays due: its life does not end because ours does."""
         now, schedule = self.clock(), self.schedule()
-        entry = noted(work.claim.entry, prepared, now)
+        entry = noted(work.claim.entry, prepared, work.began)
         if work.interrupted:
             schedule = replace(schedule, lifetime=math.inf, warn_after=None)
         decision = retry.decide(entry, attempts, prepared.settled, schedule, now=now, jitter=self.jitter())

@@ -20,6 +20,14 @@ class SpoolFull(SpoolError):
     """no space left for mail in the spool"""
 
 
+class NoSuchMail(RelayError):
+    """no mail of that name is known"""
+
+
+class DamagedMail(RelayError):
+    """what should be an exported mail is none"""
+
+
 class LeaseLost(RelayError):
     """this claim is no longer ours: its lease ran out or another worker settled it"""
 

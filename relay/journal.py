@@ -117,18 +117,36 @@ def delivery(entry: Entry, outcome: Outcome, attempt: Attempt) -> None:
         logging.INFO,
         "delivery",
         entry.id,
-        "to=<%(to)s>, relay=%(relay)s, delay=%(delay).2f, delays=%(delays)s, dsn=%(dsn)s,"
-        " status=%(status)s (%(reply)s)",
+        "to=<%(to)s>, relay=%(relay)s, delay=%(delay)s, delays=%(delays)s, dsn=%(dsn)s, status=%(status)s (%(reply)s)",
         {
             "to": escaped(_person(outcome.address)),
-            "relay": clean(outcome.host) or "none",
-            "delay": sum(attempt.delays),
-            "delays": "/".join(f"{delay:.2g}" for delay in attempt.delays),
+            "relay": clean(relay(outcome.host)),
+            "delay": _Seconds(sum(attempt.delays)),
+            "delays": "/".join(str(_Seconds(delay)) for delay in attempt.delays),
             "dsn": outcome.reply.status_or_default,
             "status": status,
             "reply": (f"{clean(outcome.rule)}: " if outcome.rule else "") + clean(str(outcome.reply)),
         },
     )
+
+
+_REACHED = re.compile(r"[^\[\]]+\[[^\[\]]+\]:\d+")
+
+
+def relay(host: str) -> str:
+    """The next hop as Postfix names it: host[address]:port, `none` where nobody was reached, unix[path], outbox."""
+    if host.startswith("unix:"):
+        return f"unix[{host[5:]}]"
+    return host if _REACHED.fullmatch(host) or host.isalpha() else "none"
+
+
+class _Seconds(float):
+    """A delay as Postfix prints it: two significant digits, whole seconds from 10 on, never an exponent."""
+
+    def __str__(self) -> str:
+        if self >= 1:
+            return f"{self:.0f}" if self >= 9.95 else f"{self:.1f}".removesuffix(".0")
+        return f"{float(f'{self:.2g}'):.4f}".rstrip("0").removesuffix(".")
 
 
 def reported(entry: Entry, report: Entry) -> None:

@@ -42,7 +42,7 @@ class MemorySpool:
 
     async def put(self, entry: Entry, draft: Draft) -> None:
         """Keep it."""
-        if entry.id in self._rows or entry.id in self._history:
+        if entry.id in self._rows:
             raise SpoolError(f"spool: the id {entry.id} is taken")
         self._keep(entry, draft)
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import re
 import socket
 import stat
@@ -12,6 +13,7 @@ import time
 
 import pytest
 
+USER_NAME = pwd.getpwuid(os.getuid()).pw_name
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 
 
@@ -117,22 +119,23 @@ def test_list_show_cat_hold_release_drop(relay, running):
     assert "Connection refused" in text
     assert relay.command("queue", "cat", crane).endswith("\nhello\r\n")
     assert relay.command("queue", "hold", crane) == f"{crane}: held\n"
-    assert relay.command("queue", "hold", crane, status=1) == f"{crane}: is held already\n"
+    assert relay.command("queue", "hold", crane) == f"{crane}: is held already\n"
     [row] = json.loads(relay.command("queue", "list", "--state", "held", "--json"))
-    assert (row["id"], row["reason"]) == (crane, "by an administrator")
+    assert (row["id"], row["reason"]) == (crane, f"by an administrator ({USER_NAME})")
     assert relay.command("queue", "release", crane) == f"{crane}: released\n"
     assert relay.command("queue", "drop", other) == f"{other}: dropped\n"
-    assert relay.command("queue", "drop", other, status=1) == f"{other}: not in the queue\n"
-    assert relay.command("queue", "retry", "nonsense", status=1) == "nonsense: not in the queue\n"
+    assert relay.command("queue", "drop", other, status=66) == f"{other}: is not in the queue any more: see trace\n"
+    assert relay.command("queue", "retry", "nonsense", status=66) == "nonsense: no mail has this id\n"
     for what in (other, "kim@example.net", "other"):
         life = relay.command("trace", what)
         assert "accepted: from 127.0.0.1" in life
         assert "deferred luc@example.net by 127.0.0.1" in life
-        assert "dropped kim@example.net: 250 2.0.0 dropped by an administrator" in life
+        assert "dropped kim@example.net by administrator: 250 2.0.0 dropped by an administrator" in life
+        assert f"dropped: by an administrator ({USER_NAME})" in life
     for what in ("<1@x>", "#12", crane):
         assert "held: by an administrator" in relay.command("trace", what)
-    assert "nothing is known of zzz" in relay.command("trace", "zzz", status=69)
-    assert "nonsense is not in the queue" in relay.command("queue", "cat", "nonsense", status=69)
+    assert "nothing is known of zzz" in relay.command("trace", "zzz", status=66)
+    assert "nonsense is not in the queue" in relay.command("queue", "cat", "nonsense", status=66)
 
 
 def test_retry_delivers_at_once(relay, hop):

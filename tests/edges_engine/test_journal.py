@@ -60,7 +60,7 @@ def test_a_mails_life_as_text(lines):
         "info 0abc: from=<bot@example.com>, size=17, nrcpt=1, client=127.0.0.1, helo=<trac>, message-id=<1@trac>"
     )
     assert delivery == (
-        "info 0abc: to=<bob>, relay=mx[192.0.2.1]:25, delay=1.75, delays=1/0.25/0/0.5, dsn=5.1.1,"
+        "info 0abc: to=<bob>, relay=mx[192.0.2.1]:25, delay=1.8, delays=1/0.25/0/0.5, dsn=5.1.1,"
         " status=bounced (550 5.1.1 no bob@example.org here)"
     )
     assert "relay=none" in by_rule
@@ -71,6 +71,47 @@ def test_a_mails_life_as_text(lines):
     assert info == "info -: hello"
     assert read()[0][10] == "T"
     assert read()[0].split(" ")[0].endswith("+00:00")
+
+
+@pytest.mark.parametrize(
+    ("delay", "shown"),
+    [
+        (0.0, "0"),
+        (0.00001, "0"),
+        (0.0037, "0.0037"),
+        (0.01234, "0.012"),
+        (0.1, "0.1"),
+        (0.999, "1"),
+        (1.0, "1"),
+        (1.25, "1.2"),
+        (9.96, "10"),
+        (11.42, "11"),
+        (123456.7, "123457"),
+        (432000.0, "432000"),
+    ],
+)
+def test_delays_are_written_as_postfix_writes_them(lines, delay, shown):
+    read = lines()
+    journal.delivery(ENTRY, GONE, Attempt(0.0, "up", (GONE,), delays=(delay, 0.0, 0.0, 0.0)))
+    assert f" delay={shown}, delays={shown}/0/0/0, " in read()[0]
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("mx.example.org[192.0.2.1]:25", "mx.example.org[192.0.2.1]:25"),
+        ("::1[::1]:2525", "::1[::1]:2525"),
+        ("", "none"),
+        ("mx.example.org:587", "none"),
+        ("mx.example.org", "none"),
+        ("unix:/run/hop.sock", "unix[/run/hop.sock]"),
+        ("outbox", "outbox"),
+    ],
+)
+def test_the_relay_is_named_as_postfix_names_it(lines, host, shown):
+    read = lines()
+    journal.delivery(ENTRY, replace(GONE, host=host), Attempt(0.0, "up", ()))
+    assert f" relay={shown}, delay=" in read()[0]
 
 
 def test_json_lines_have_the_events_fields(lines):

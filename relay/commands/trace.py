@@ -1,0 +1,87 @@
+"""`trace` and `queue show`: the whole life of a mail."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from relay.commands import printing
+from relay.commands.asking import ask
+from relay.commands.printing import when
+from relay.journal import escaped
+from relay.loaded import Configuration
+
+
+def trace(arguments: argparse.Namespace, configuration: Configuration) -> int:
+    """Every mail that the word names, history included."""
+    lines = ask(configuration, {"do": "trace", "what": arguments.what})
+    _print(arguments, (row for line in lines for row in line["entries"]))
+    return os.EX_OK
+
+
+def show(arguments: argparse.Namespace, configuration: Configuration) -> int:
+    """The mails of these ids; one that is not known is named, and the rest are shown."""
+    missing: list[str] = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for line in ask(configuration, {"do": "show", "ids": arguments.ids}):
+            missing.extend([] if line["entries"] else [line["id"]])
+            yield from line["entries"]
+
+    _print(arguments, rows())
+    for name in missing:
+        print(f"tracker-relay: nothing is known of {name}", file=sys.stderr)
+    return os.EX_NOINPUT if missing else os.EX_OK
+
+
+def _print(arguments: argparse.Namespace, rows: Iterator[dict[str, Any]]) -> None:
+    first = next(rows, None)  # an error comes before any output
+    found = rows if first is None else _with(first, rows)
+    if arguments.json:
+        printing.as_json(found)
+        return
+    between = ""
+    for row in found:
+        print(between + "\n".join(life(row)))
+        between = "\n"
+
+
+def _with(first: dict[str, Any], rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    yield first
+    yield from rows
+
+
+def life(row: dict[str, Any]) -> list[str]:
+    """A mail's life in lines: who and what, then everything that happened, by time."""
+    lines = [f"{row['id']}: {row['state']}" + (f", {escaped(row['reason'])}" if row["reason"] else "")]
+    lines += [f"  from <{escaped(row['from'])}> to {', '.join(map(escaped, row['to'])) or 'nobody'}"]
+    about = [f"{name} {escaped(row[name])}" for name in ("project", "ticket") if row[name]]
+    lines += [f"  {', '.join(about)}"] if about else []
+    lines += [f"  subject: {escaped(row['summary'])}", f"  message-id: {escaped(row['message_id'])}"]
+    lines += [f"  refused at RCPT: {escaped(path)}" for path in row["refused_paths"]]
+    told = [(e["at"], f"{e['kind']}: {escaped(e['text'])}") for e in row["events"]]
+    for attempt in row["attempts"]:
+        over = f" over {attempt['tls']}" if attempt["tls"] else ""
+        told += [(attempt["at"], _outcome(o, over)) for o in attempt["outcomes"]]
+    told += [(_decided(row, o["rule"]), _outcome(o, "")) for o in row["answered"] if o["rule"]]
+    lines += [f"  {when(at)}  {text}" for at, text in sorted(told, key=lambda pair: pair[0])]
+    if row["state"] == "queued":
+        lines.append(f"  {when(row['due'])}  next try")
+    return lines
+
+
+def _decided(row: dict[str, Any], rule: str) -> float:
+    """When a rule answered: with its note, else with the first attempt; an administrator, the lifetime: at the end."""
+    noted = [e["at"] for e in row["events"] if e["kind"] == "rule" and e["text"].startswith(f"{rule}: ")]
+    tried = [a["at"] for a in row["attempts"]]
+    end = row["done_at"] or max([row["received_at"], *tried, *(e["at"] for e in row["events"])])
+    return float(end if rule in ("administrator", "lifetime") else [*noted, *tried, end][0])
+
+
+def _outcome(outcome: dict[str, Any], over: str) -> str:
+    who = f"{outcome['disposition']} {escaped(outcome['address'])}"
+    if outcome["rule"]:
+        return f"{who} by {escaped(outcome['rule'])}: {escaped(outcome['reply'])}"
+    unclear = ", and it may have arrived all the same" if outcome["ambiguous"] else ""
+    return f"{who} by {escaped(outcome['host']) or 'nobody'}{over}: {escaped(outcome['reply'])}{unclear}"

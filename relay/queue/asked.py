@@ -1,0 +1,62 @@
+"""Asked: the requests of the command line, answered line by line, so that no answer grows with the queue.
+
+A request is an object with `do`; each line of its answer is an object too.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from relay.errors import RelayError
+from relay.queue import looking, moving
+from relay.queue.changes import PAST, Word
+from relay.queue.changing import Asked, Parts, change
+from relay.queue.looking import wanted_by
+from relay.queue.shown import summary
+from relay.spool import Spool
+
+Lines = AsyncIterator[dict[str, Any]]
+Octets = AsyncIterator[bytes]
+"""What follows a request: the octets of a mail that is brought along."""
+
+
+class Queue:
+    """The requests, answered from a spool with the parts that stand around it."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def answer(self, request: dict[str, Any], octets: Octets) -> Lines:
+        """One request, line by line. Raises RelayError with a sentence."""
+        verb = request.get("do")
+        if look := _LOOKS.get(str(verb)):
+            lines = look(self._parts.spool, request, self._parts.clock())
+        elif verb == "take-in":
+            lines = moving.take_in(self._parts.spool, request, octets, self._word(request), self._parts.wake)
+        elif verb in PAST:
+            wanted = wanted_by(request, self._parts.clock())
+            asked = Asked(str(verb), wanted, self._word(request), dict(request.get("before") or {}))
+            lines = change(self._parts, asked, _ids(request))
+        else:
+            raise RelayError(f"no such request: {verb!r}")
+        async for line in lines:
+            yield line
+
+    def _word(self, request: dict[str, Any]) -> Word:
+        return Word(str(request.get("by", "")), self._parts.clock(), str(request.get("to", ""))[:200])
+
+
+_LOOKS: dict[str, Callable[[Spool, dict[str, Any], float], Lines]] = {
+    "list": lambda spool, request, now: looking.listed(spool, request, now, summary),
+    "find": lambda spool, request, now: looking.listed(spool, request, now, looking.id_and_state),
+    "show": lambda spool, request, _: looking.shown(spool, _ids(request)),
+    "trace": lambda spool, request, _: looking.traced(spool, str(request.get("what", ""))),
+    "form": lambda spool, request, _: looking.forms(spool, _ids(request)),
+    "cat": lambda spool, request, _: looking.octets_of(spool, str(request.get("id", ""))),
+}
+
+
+def _ids(request: dict[str, Any]) -> list[str]:
+    ids = request.get("ids")
+    if not isinstance(ids, list) or not ids:
+        raise RelayError("name the ids")
+    return list(dict.fromkeys(map(str, ids)))
