@@ -15,6 +15,10 @@ FORMAT = 2
 2: with `project` and `ticket`."""
 
 
+class LaterForm(ValueError):
+    """a stored entry of a later program"""
+
+
 class State(StrEnum):
     """Where an entry stands. DONE entries have no body any more: they are the history."""
 
@@ -195,12 +199,13 @@ def _encode_outcome(outcome: Outcome) -> dict[str, Any]:
 
 
 def decode(data: bytes) -> Entry:
-    """Read a stored form. Raises ValueError with what is wrong; never another exception."""
+    """Read a stored form. Raises ValueError with what is wrong (LaterForm when nothing is); never another exception."""
     try:
         form = json.loads(data.decode("utf-8", "surrogatepass"))
         version = form.pop("v")
         if version not in range(1, FORMAT + 1):
-            raise ValueError(f"stored entry of format {version}, this program reads up to {FORMAT}")
+            text = f"stored entry of format {version}, this program reads up to {FORMAT}"
+            raise (LaterForm if isinstance(version, int) and version > FORMAT else ValueError)(text)
         return _decode(form)
     except (KeyError, TypeError, AttributeError, UnicodeError, RecursionError) as fault:
         raise ValueError(f"damaged entry: {fault!r}") from fault

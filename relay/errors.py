@@ -28,6 +28,10 @@ class DamagedMail(RelayError):
     """what should be an exported mail is none"""
 
 
+class SpoolDamaged(SpoolError):
+    """the spool's database is damaged"""
+
+
 class LeaseLost(RelayError):
     """this claim is no longer ours: its lease ran out or another worker settled it"""
 

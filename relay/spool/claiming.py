@@ -9,12 +9,9 @@ import sqlite3
 from typing import Any
 
 from relay.spool.protocol import Wanted
+from relay.spool.row import COLUMNS
 
-INDEX = "CREATE INDEX IF NOT EXISTS entries_profile ON entries (state, profile, due)"
-
-_COLUMNS = (
-    "SELECT e.seq, e.id, e.size, e.file, e.entry, b.data, e.due FROM entries e LEFT JOIN bodies b USING (seq) WHERE"
-)
+_ROW = f"SELECT e.due, e.seq, {COLUMNS} WHERE"
 _PROFILES = """WITH RECURSIVE leap (profile) AS (
     SELECT min(profile) FROM entries WHERE state = 'queued'
     UNION ALL
@@ -24,17 +21,17 @@ _PROFILES = """WITH RECURSIVE leap (profile) AS (
 
 
 def rows(connection: sqlite3.Connection, wanted: Wanted, now: float, leased: int) -> list[tuple[Any, ...]]:
-    """(seq, id, size, file, entry, data, due) of at most `limit` and `leased` more: some may be leased already."""
+    """(due, seq, and what makes a `Stored`) of at most `limit` and `leased` more: some may be leased already."""
     limit = wanted.limit + leased
     if wanted.id:
-        return connection.execute(f"{_COLUMNS} e.id = ?", (wanted.id,)).fetchall()
+        return connection.execute(f"{_ROW} e.id = ?", (wanted.id,)).fetchall()
     if not wanted.profile and not wanted.without:
-        query = f"{_COLUMNS} e.state = 'queued' AND e.due <= ? ORDER BY e.due LIMIT ?"
+        query = f"{_ROW} e.state = 'queued' AND e.due <= ? ORDER BY e.due LIMIT ?"
         return connection.execute(query, (now, limit)).fetchall()
     profiles = [wanted.profile] if wanted.profile else [name for (name,) in connection.execute(_PROFILES)]
     found: list[tuple[Any, ...]] = []
     for profile in profiles:
         if profile not in wanted.without:
-            query = f"{_COLUMNS} e.state = 'queued' AND e.profile = ? AND e.due <= ? ORDER BY e.due LIMIT ?"
+            query = f"{_ROW} e.state = 'queued' AND e.profile = ? AND e.due <= ? ORDER BY e.due LIMIT ?"
             found += connection.execute(query, (profile, now, limit)).fetchall()
-    return sorted(found, key=lambda row: row[-1])[:limit]
+    return sorted(found, key=lambda row: row[0])[:limit]

@@ -73,6 +73,16 @@ class BodyFiles:
         with contextlib.suppress(OSError):
             os.unlink(name, dir_fd=self._folder)
 
+    def move(self, name: str, target: Path) -> None:
+        """Move a file out of the folder, if it is there. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(name, target, src_dir_fd=self._folder)
+
+    def names(self) -> list[str]:
+        """What lies in the folder under names that we give."""
+        with os.scandir(self._folder) as found:
+            return [one.name for one in found if one.name.endswith(".eml") and not one.is_dir(follow_symlinks=False)]
+
     def find(self, name: str, size: int, crc: int | None) -> "FileBody":
         """The body that was written under this name. Raises ValueError with what is wrong with the file."""
         try:

@@ -23,7 +23,7 @@ def enter(folder: Path, inner: Sequence[Path], database: Path) -> tuple[int, int
     held: list[int] = []
     try:
         for path in (folder, *inner):
-            _make(path)
+            make(path)
         held.append(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC))
         held.append(_file(folder / "lock"))
         # The folder too: a lock file that somebody removed and a second relay made again keeps nobody out.
@@ -78,7 +78,7 @@ def _file(path: Path) -> int:
     return descriptor
 
 
-def _make(path: Path) -> None:
+def make(path: Path) -> None:
     """A folder that only we may enter; its name is on disk."""
     missing = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
     for folder in reversed(missing):

@@ -5,6 +5,7 @@
 3. Leases live in memory: the lock makes this process the only one, and after a crash every lease would
    be a dead worker's anyway. So a claim writes nothing, and its token fences all the same.
 4. History is a table of its own, so the queue stays small.
+5. A row whose checksum differs, or whose octets do, is set aside: it blocks nobody, and nothing of it leaves.
 """
 
 import asyncio
@@ -15,32 +16,21 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 from relay import journal
-from relay.entry import Entry, State, decode, encode
-from relay.errors import LeaseLost, SpoolError
-from relay.message import Body, BytesBody
-from relay.spool import claiming, folder
+from relay.entry import Entry, LaterForm, State, encode
+from relay.errors import LeaseLost, SpoolDamaged, SpoolError
+from relay.message import Body
+from relay.spool import claiming, folder, schema
+from relay.spool.database import Database
 from relay.spool.draft import FileDraft
 from relay.spool.files import BodyFiles, spool_fault
-from relay.spool.listing import Listing
 from relay.spool.protocol import Claim, Clock, Draft, SpoolOptions, Wanted
-from relay.spool.writer import LOG_SIZE, Writer, sqlite_fault
+from relay.spool.readers import Readers
+from relay.spool.row import COLUMNS, Stored
+from relay.spool.writer import Writer, sqlite_fault
 
-FORMAT = 1
-"""PRAGMA user_version of this layout; a later one is refused."""
-
-_SCHEMA = """
-CREATE TABLE entries (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, state TEXT NOT NULL, profile TEXT NOT NULL,
-    due REAL NOT NULL, size INTEGER NOT NULL, file TEXT NOT NULL DEFAULT '', entry BLOB NOT NULL);
-CREATE INDEX entries_due ON entries (state, due);
-CREATE TABLE bodies (seq INTEGER PRIMARY KEY, data BLOB NOT NULL);
-CREATE TABLE history (seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, done_at REAL NOT NULL, entry BLOB NOT NULL);
-CREATE INDEX history_done_at ON history (done_at);
-CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
-CREATE INDEX facts_until ON facts (until);
-CREATE TABLE damaged (id TEXT NOT NULL, reason TEXT NOT NULL, file TEXT NOT NULL, entry BLOB, data BLOB);
-"""
 _PURGE = 100
 """Rows of old history, or old facts, that one operation removes at most."""
 
@@ -52,14 +42,13 @@ class SqliteSpool:
         self._options, self._clock = options, clock
         self._folder = Path(options.path)
         self._files = BodyFiles(self._folder / "bodies")
+        self._database = Database(self._folder, self._files)
         self._locks: tuple[int, ...] = ()
         self._token = 0
         self._leases: dict[str, tuple[int, float]] = {}
         """By id: the token of its last claim, and until when it holds. Touched by the writer's thread only."""
         self._writer: Writer | None = None
-        self._reader: sqlite3.Connection | None = None
-        self._listing: Listing | None = None
-        self._reading = asyncio.Lock()
+        self._readers = Readers(self._database, self._damaged)
         self._news = asyncio.Event()
 
     @property
@@ -71,69 +60,29 @@ class SqliteSpool:
 
     async def open(self) -> None:
         """Create or open the spool. Raises SpoolError when it is in use, foreign, or of a later format."""
-        self._locks = folder.enter(self._folder, (self._files.path,), self._database)
-        writer = Writer(self._database, self._connect)
+        self._locks = folder.enter(self._folder, (self._files.path,), self._database.path)
+        writer = Writer(self._database.path, self._database.connect, self._database.replace)
+        self._database.aside.remind()
         try:
             self._files.open()
             await writer.start()
             self._writer = writer
-            await self._do(self._recover)
-            self._reader = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, check_same_thread=False)
-            self._listing = Listing(self._database)
-        except (sqlite3.Error, OSError) as fault:
+            await self._readers.open()
+        except BaseException as fault:
             await self.close()
-            raise (spool_fault(fault) if isinstance(fault, OSError) else sqlite_fault(fault)) from fault
-        except SpoolError:
-            await self.close()
+            if isinstance(fault, OSError):
+                raise spool_fault(fault) from fault
+            if isinstance(fault, sqlite3.Error):
+                raise sqlite_fault(fault) from fault
             raise
-        [(queued,)] = await self._read("SELECT count(*) FROM entries", ())
-        journal.info(
-            "", f"spool {self._folder}: SQLite {sqlite3.sqlite_version}, format {FORMAT}, {queued} mails in it"
-        )
-
-    @property
-    def _database(self) -> Path:
-        return self._folder / "spool.sqlite"
-
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self._database, isolation_level=None)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA temp_store = MEMORY")
-            connection.execute("PRAGMA wal_autocheckpoint = 0")  # the writer does that itself
-            connection.execute(f"PRAGMA journal_size_limit = {LOG_SIZE}")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version > FORMAT:
-                raise SpoolError(f"spool {self._folder}: it has format {version}, this program reads up to {FORMAT}")
-            if version == 0:
-                connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {FORMAT}; COMMIT;")
-            connection.execute(claiming.INDEX)
-        except sqlite3.Error as fault:
-            connection.close()
-            raise SpoolError(f"spool {self._database}: {fault}") from fault
-        except SpoolError:
-            connection.close()
-            raise
-        return connection
-
-    def _recover(self, connection: sqlite3.Connection) -> None:
-        """Sweep the files that a crash has orphaned: written, but never named by a row."""
-        named = {name for (name,) in connection.execute("SELECT file FROM entries WHERE file <> ''")}
-        named |= {name for (name,) in connection.execute("SELECT file FROM damaged WHERE file <> ''")}
-        for path in self._files.path.glob("*.eml"):
-            if path.name not in named:
-                self._files.remove(path.name)
+        [(waiting,)] = await self._read("SELECT coalesce(sum(mails), 0) FROM totals")
+        about = f"SQLite {sqlite3.sqlite_version}, format {schema.FORMAT}"
+        journal.info("", f"spool {self._folder}: {waiting} mails in it ({about})")
+        self._readers.examine()
 
     async def close(self) -> None:
         """Finish what was begun, then let go: the writer last, since the last connection empties the log."""
-        if self._listing:
-            await self._listing.close()
-            self._listing = None
-        async with self._reading:
-            if self._reader:
-                self._reader.close()
-                self._reader = None
+        await self._readers.close()
         if self._writer:
             await self._writer.stop()
             self._writer = None
@@ -175,9 +124,11 @@ class SqliteSpool:
             self._record(connection, entry)
             draft.taken = False
             return
+        form = encode(entry)
         cursor = connection.execute(
-            "INSERT INTO entries (id, state, profile, due, size, file, entry) VALUES (?,?,?,?,?,?,?)",
-            (entry.id, entry.state, entry.profile, entry.due, entry.size, draft.name, encode(entry)),
+            "INSERT INTO entries (id, state, profile, due, size, file, entry, crc, body_crc)"
+            " VALUES (?,?,?,?,?,?,?,?,?)",
+            (entry.id, entry.state, entry.profile, entry.due, entry.size, draft.name, form, crc32(form), draft.crc),
         )
         if not draft.name:
             connection.execute("INSERT INTO bodies VALUES (?, ?)", (cursor.lastrowid, draft.octets))
@@ -200,11 +151,16 @@ class SqliteSpool:
         now = self._clock()
         leased = {name for name, (_, until) in self._leases.items() if until > now}
         claims: list[Claim] = []
-        for seq, name, size, file, form, data, _ in claiming.rows(connection, wanted, now, len(leased)):
+        for _, seq, *row in claiming.rows(connection, wanted, now, len(leased)):
+            name = row[0]
             if name in leased or len(claims) == wanted.limit:
                 continue
             try:
-                entry, body = decode(form), self._body(size, file, data)
+                entry, body = Stored(*row).whole(self._files)
+            except LaterForm as fault:
+                journal.warning(name, f"left alone: {fault}; a program that reads it takes it up again")
+                connection.execute("UPDATE entries SET state = 'later' WHERE seq = ?", (seq,))
+                continue
             except ValueError as fault:
                 self._set_aside(connection, seq, name, str(fault))
                 continue
@@ -230,13 +186,6 @@ class SqliteSpool:
                 break
         return min(times, default=now + 3600)
 
-    def _body(self, size: int, file: str, data: bytes | None) -> Body:
-        if not file:
-            if data is None or len(data) != size:
-                raise ValueError("its body is missing or cut short")
-            return BytesBody(data)
-        return self._files.find(file, size, None)
-
     def _set_aside(self, connection: sqlite3.Connection, seq: int, name: str, reason: str) -> None:
         """A row that can not be read blocks nobody: it moves to `damaged`, for a person to look at."""
         connection.execute(
@@ -246,7 +195,9 @@ class SqliteSpool:
         )
         connection.execute("DELETE FROM entries WHERE seq = ?", (seq,))
         connection.execute("DELETE FROM bodies WHERE seq = ?", (seq,))
-        journal.warning(name, f"damaged in the spool and set aside: {reason}")
+        journal.warning(name, f"damaged in the spool and set aside into {self._database.aside.path}: {reason}")
+        if self._writer:
+            self._writer.later(self._database.aside.empty_table)
 
     async def extend(self, claim: Claim) -> None:
         """A fresh lease. Raises LeaseLost."""
@@ -291,8 +242,8 @@ class SqliteSpool:
             if entry.id in owned and entry.state is not State.DONE:
                 stay.add(entry.id)
                 connection.execute(
-                    "UPDATE entries SET state = ?, profile = ?, due = ?, entry = ? WHERE seq = ?",
-                    (entry.state, entry.profile, entry.due, encode(entry), owned[entry.id][0]),
+                    "UPDATE entries SET state = ?, profile = ?, due = ?, entry = ?, crc = ? WHERE seq = ?",
+                    (entry.state, entry.profile, entry.due, form := encode(entry), crc32(form), owned[entry.id][0]),
                 )
             elif entry.id in owned:
                 self._record(connection, entry)
@@ -343,31 +294,28 @@ class SqliteSpool:
 
     async def peek(self, name: str) -> tuple[Entry, Body] | None:
         """A queued or held entry and its octets; None when it is not there, or can not be read."""
-        query = "SELECT e.size, e.file, e.entry, b.data FROM entries e LEFT JOIN bodies b USING (seq) WHERE e.id = ?"
-        for size, file, form, data in await self._read(query, (name,)):
+        for row in await self._read(f"SELECT {COLUMNS} WHERE e.id = ?", (name,)):
             with contextlib.suppress(ValueError):
-                return decode(form), self._body(size, file, data)
+                return Stored(*row).whole(self._files)
         return None
 
     def browse(self, wanted: Wanted) -> AsyncIterator[Entry]:
         """Entries in the order of their ids; history too when `states` asks for DONE."""
-        return self._open_listing().browse(wanted)
+        return self._readers.browse(wanted)
 
     async def counts(self) -> dict[State, int]:
         """How many entries stand in each state."""
-        return await self._open_listing().counts()
+        return await self._readers.counts()
 
-    def _open_listing(self) -> Listing:
-        if self._listing is None:
-            raise SpoolError("spool: it is not open")
-        return self._listing
+    async def _read(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        return await self._readers.rows(query, values)
 
-    async def _read(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        reader = self._reader
-        if reader is None:
-            raise SpoolError("spool: it is not open")
-        async with self._reading:
-            try:
-                return await asyncio.to_thread(lambda: reader.execute(query, values).fetchall())
-            except sqlite3.Error as fault:
-                raise sqlite_fault(fault) from fault
+    def _damaged(self, found_in: int, why: str) -> None:
+        """What a reader found damaged, the writer replaces, unless it has done so already."""
+
+        def damaged(_connection: sqlite3.Connection) -> None:
+            if found_in == self._database.rounds:
+                raise SpoolDamaged(f"spool {self._database.path}: a reader finds it damaged: {why}")
+
+        if self._writer:
+            self._writer.later(damaged)

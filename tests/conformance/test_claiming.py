@@ -42,24 +42,3 @@ def test_no_query_reads_or_sorts_more_than_it_gives(sqlite, run, wanted, analyse
     assert not any(step.startswith("SCAN e") or "TEMP B-TREE" in step for step in watched.plans), watched.plans
     if wanted.profile or wanted.without:
         assert any("entries_profile (state=? AND profile=? AND due<?)" in step for step in watched.plans), watched.plans
-
-
-def test_a_spool_of_before_gets_the_index(sqlite, run):
-    async def story():
-        async with sqlite.open() as spool:
-            await sqlite.put(spool, "a")
-
-    run(story())
-    connection = sqlite3.connect(sqlite.folder / "spool.sqlite")
-    connection.execute("DROP INDEX entries_profile")
-    connection.commit()
-    connection.close()
-    run(story_of_claim(sqlite))
-
-
-async def story_of_claim(case):
-    async with case.open() as spool:
-        [claim] = await spool.claim(Wanted(without=("x",)), 0)
-        assert claim.entry.id == "a"
-        [(made,)] = await spool._read("SELECT count(*) FROM sqlite_master WHERE name = 'entries_profile'", ())
-        assert made == 1

@@ -237,3 +237,19 @@ def test_a_file_that_others_could_read_is_closed_to_them(sqlite, run):
             assert (sqlite.folder / "spool.sqlite").stat().st_mode & 0o777 == 0o600
 
     run(story())
+
+
+def test_an_idle_spool_has_an_empty_log(sqlite, run, monkeypatch):
+    monkeypatch.setattr(writer, "IDLE", 0.05)
+    log = sqlite.folder / "spool.sqlite-wal"
+
+    async def story():
+        async with sqlite.open() as spool:
+            await sqlite.put(spool)
+            assert log.stat().st_size
+            await asyncio.sleep(0.1)
+            await spool.claim(Wanted(), 0)  # the engine asks twice a second
+            await spool.claim(Wanted(), 0)
+            assert log.stat().st_size == 0
+
+    run(story())

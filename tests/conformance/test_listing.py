@@ -87,7 +87,7 @@ def test_a_search_does_not_make_the_mail_wait(sqlite, run):
     async def story():
         async with sqlite.open() as spool:
             await sqlite.put(spool, "a")
-            async with spool._listing._reading:
+            async with spool._readers._listing._reading:
                 assert await spool.peek("a")
                 assert await spool.recall("x") is None
                 with pytest.raises(TimeoutError):

@@ -207,49 +207,6 @@ def test_a_folder_that_others_may_enter_is_refused(sqlite, run, mode):
     run(story())
 
 
-def test_no_database_is_a_clear_error(sqlite, run):
-    sqlite.folder.mkdir(mode=0o700)
-    (sqlite.folder / "spool.sqlite").write_bytes(b"this is no database" * 100)
-
-    async def story():
-        with pytest.raises(SpoolError, match="file is not a database"):
-            async with sqlite.open():
-                raise AssertionError
-
-    run(story())
-
-
-def test_damaged_rows_are_set_aside_and_others_go_on(sqlite, run):
-    async def story():
-        async with sqlite.open() as spool:
-            for name in ("good", "badform", "future", "short"):
-                await sqlite.put(spool, name)
-            await sqlite.put(spool, "badfile", octets=BIG)
-            await sqlite.put(spool, "gonefile", octets=BIG[:300_000])
-
-            def damage(connection):
-                connection.execute("UPDATE entries SET entry = x'00ff' WHERE id = 'badform'")
-                connection.execute("UPDATE entries SET entry = '{\"v\":99}' WHERE id = 'future'")
-                connection.execute(
-                    "UPDATE bodies SET data = x'61' WHERE seq = (SELECT seq FROM entries WHERE id='short')"
-                )
-                query = "SELECT file FROM entries WHERE id = ?"
-                return [connection.execute(query, (n,)).fetchone()[0] for n in ("badfile", "gonefile")]
-
-            bad, gone = await spool._do(damage)
-            (sqlite.folder / "bodies" / bad).write_bytes(b"cut")
-            (sqlite.folder / "bodies" / gone).unlink()
-            claims = await spool.claim(Wanted(limit=9), 0)
-            assert [c.entry.id for c in claims] == ["good"]
-            await spool.settle(claims)
-        async with sqlite.open() as spool:
-            rows = await spool._read("SELECT id FROM damaged ORDER BY id", ())
-            assert [name for (name,) in rows] == ["badfile", "badform", "future", "gonefile", "short"]
-            assert files(sqlite) == [bad], "kept for a person to look at"
-
-    run(story())
-
-
 def test_body_files_go_with_their_entry_and_orphans_at_start(sqlite, run):
     async def story():
         async with sqlite.open() as spool:

@@ -1,0 +1,72 @@
+"""Database: the spool's SQLite file from the start to the first transaction, and again when it turns out damaged.
+
+All of it runs in the writer's thread, which has the only connection that writes.
+"""
+
+import sqlite3
+from pathlib import Path
+
+from relay import journal
+from relay.errors import SpoolError
+from relay.spool import rebuild, schema
+from relay.spool.aside import Aside
+from relay.spool.files import BodyFiles
+from relay.spool.writer import LOG_SIZE
+
+
+class Database:
+    """The file, the folder of large bodies beside it, and the folder for what is damaged."""
+
+    def __init__(self, spool: Path, files: BodyFiles) -> None:
+        self.path = spool / "spool.sqlite"
+        self.aside = Aside(spool, files)
+        self.rounds = 0
+        """How often the file was replaced: a reader's connection of an earlier round reads the old one."""
+        self._files = files
+
+    def connect(self) -> sqlite3.Connection:
+        """Open it, brought up and tidy. Raises SpoolDamaged, SpoolError, OSError."""
+        if rebuild.finish(self.path, self.aside.path):
+            journal.warning("", f"spool {self.path}: a rebuilt database is put in place; the old one is in corrupt")
+        rebuild.look(self.path)
+        connection = schema.connect(self.path, LOG_SIZE)
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            # What a later program wrote may be readable now.
+            connection.execute("UPDATE entries SET state = 'queued' WHERE state = 'later'")
+            self.aside.empty_table(connection)
+            self._sweep(connection)
+            connection.execute("COMMIT")
+        except BaseException as fault:
+            connection.close()
+            if isinstance(fault, sqlite3.Error):
+                raise schema.opening_fault(self.path, fault) from fault
+            raise
+        return connection
+
+    def _sweep(self, connection: sqlite3.Connection) -> None:
+        """Remove the files that no row names: a crash came before the row. In a new database they may be mail."""
+        keep = schema.files_to_keep(connection)
+        for name in self._files.names():
+            if connection.execute("SELECT 1 FROM entries WHERE file = ?", (name,)).fetchone():
+                continue
+            if connection.execute("SELECT 1 FROM damaged WHERE file = ?", (name,)).fetchone():
+                continue
+            if keep:
+                self.aside.keep_file(name)
+                journal.alarm(f"spool: {name} belongs to no mail that is known: moved to {self.aside.path}")
+            else:
+                self._files.remove(name)
+
+    def replace(self, why: BaseException) -> None:
+        """Rebuild it. Every connection that writes is closed. Raises SpoolError; it can be tried again."""
+        journal.alarm(f"{why}: every mail that can be read is taken into a new database")
+        try:
+            done = rebuild.rebuild(self.path, self.aside.path)
+        except (OSError, sqlite3.Error) as fault:
+            raise SpoolError(f"spool {self.path}: it is damaged, and can not be rebuilt: {fault}") from fault
+        self.rounds += 1
+        journal.alarm(
+            f"spool {self.path}: rebuilt: {done.kept} mails kept, {done.aside} set aside, {done.unreadable} places"
+            f" unreadable; the damaged files are in {self.aside.path}"
+        )
