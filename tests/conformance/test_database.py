@@ -143,6 +143,34 @@ def test_what_can_be_read_of_a_broken_database_is_kept_and_the_rest_set_aside(sq
     assert len(warnings(caplog, "were set aside; look")) == 1, "the second start reminds"
 
 
+@pytest.mark.parametrize("kept_record", [False, True], ids=["by the free list", "by the history"])
+def test_mail_that_has_gone_does_not_come_back(sqlite, run, kept_record):
+    """Pages that were given up still hold their rows: the free list names them, and the history says what is done."""
+
+    async def story():
+        async with sqlite.open() as spool:
+            await sqlite.put(spool, "stays")
+            for n in range(200):
+                await sqlite.put(spool, f"m{n}", octets=b"%d" % n * 500)
+            claims = [c for c in await spool.claim(Wanted(limit=999), 0) if c.entry.id != "stays"]
+            done = (replace(c.entry, state=State.DONE, done_at=sqlite.clock()) for c in claims)
+            await spool.settle(claims, *((entry, None) for entry in done if kept_record))
+        with (sqlite.folder / "spool.sqlite").open("r+b") as file:
+            if kept_record:
+                file.seek(32)
+                file.write(bytes(8))  # the free list's begin
+            connection = sqlite3.connect(sqlite.folder / "spool.sqlite")
+            [(root,)] = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'facts'").fetchall()
+            connection.close()
+            file.seek((root - 1) * 4096)
+            file.write(bytes(4096))
+        async with sqlite.open() as spool:
+            assert [c.entry.id for c in await spool.claim(Wanted(limit=999), 0)] == ["stays"]
+            assert (await spool.counts())[State.DONE] == (200 if kept_record else 0)
+
+    run(story())
+
+
 def test_an_empty_database_beside_a_log_costs_no_mail(sqlite, run, tmp_path, caplog):
     """SQLite would throw the log away."""
 
