@@ -42,6 +42,11 @@ class Address:
         return f"{self.local}@{self.domain}" if self.domain else self.local
 
     @property
+    def wire_form(self) -> str:
+        """As it is written in a mail and said to a hop: the domain in A-labels, which needs no SMTPUTF8."""
+        return str(self) if self.domain.isascii() else f"{self.local}@{ascii_domain(self.domain)}"
+
+    @property
     def key(self) -> tuple[str, str]:
         """What to compare: the local part exactly (unquoted), the domain case-blind and in A-labels."""
         local = self.local

@@ -5,7 +5,7 @@ never a part of what was written (`alice@evil.test)bob@good.test` is nobody).
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -55,7 +55,7 @@ def _read(value: str) -> tuple[Mailbox, ...]:
         at = token.end()
         match token.lastgroup:
             case "comment":
-                at = _comment_end(value, at)
+                at = comment_end(value, at)
             case "mark" if token[0] == ":" and angle is None:
                 words = []  # the name of a group
             case "mark" if token[0] == ":":
@@ -76,7 +76,8 @@ def _read(value: str) -> tuple[Mailbox, ...]:
 _read_short = lru_cache(512)(_read)
 
 
-def _comment_end(value: str, at: int) -> int:
+def comment_end(value: str, at: int) -> int:
+    """Where the comment ends (RFC 5322 3.2.2) whose opening parenthesis stands before `at`."""
     depth = 1
     while at < len(value) and depth:
         octet = value[at]
@@ -95,14 +96,14 @@ def _finish(found: list[Mailbox], words: list[str], angle: str | None) -> None:
             found.append(_bare(text))
         return
     inner = angle[1:].removesuffix(">").strip()
-    display = _display(text)
-    if inner or display:
-        found.append(Mailbox(display, _address(inner) if angle.endswith(">") else None))
+    name = display(text)
+    if inner or name:
+        found.append(Mailbox(name, _address(inner) if angle.endswith(">") else None))
 
 
 def _bare(text: str) -> Mailbox:
     address = _address(text)
-    return Mailbox("" if address else _display(text), address)
+    return Mailbox("" if address else display(text), address)
 
 
 def _address(text: str) -> Address | None:
@@ -112,7 +113,22 @@ def _address(text: str) -> Address | None:
         return None
 
 
-def _display(text: str) -> str:
+def elements(value: str) -> Iterator[tuple[str, str]]:
+    """All of an unfolded value in pieces: phrase or address, and what ends it (`<...>`, a mark, a comment, "")."""
+    begin = at = 0
+    while at < len(value):
+        token = _TOKEN.match(value, at)
+        end = token.end() if token else at + 1
+        if token and token.lastgroup in ("angle", "mark", "comment"):
+            end = comment_end(value, end) if token.lastgroup == "comment" else end
+            yield value[begin:at], value[at:end]
+            begin = end
+        at = end
+    if begin < at:
+        yield value[begin:at], ""
+
+
+def display(text: str) -> str:
     """A phrase as text: quoted strings unquoted, encoded words decoded even where they stand in quotes."""
     text = re.sub(
         r'"((?:[^"\\]|\\.)*)"?', lambda m: re.sub(r"\\(.)", r"\1", m[1], flags=re.DOTALL), text, flags=re.DOTALL
@@ -136,9 +152,10 @@ def write(mailboxes: Sequence[Mailbox], first: int) -> str:
 
 
 def _one(box: Mailbox, first: int) -> str:
-    display = encoded_word.encode_phrase(box.display, first)
+    address = box.address.wire_form if box.address else ""
     if not box.display:
-        return str(box.address)
-    last = len(display.rsplit("\r\n", 1)[-1])
-    glue = " " if last + len(str(box.address)) + 4 <= LONGEST_LINE or "\r\n" not in display else "\r\n "
-    return f"{display}{glue}<{box.address}>"
+        return address
+    name = encoded_word.encode_phrase(box.display, first)
+    last = len(name.rsplit("\r\n", 1)[-1])
+    glue = " " if last + len(address) + 4 <= LONGEST_LINE or "\r\n" not in name else "\r\n "
+    return f"{name}{glue}<{address}>"

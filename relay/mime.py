@@ -7,20 +7,15 @@ a Body that produces its octets when they are read.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from relay import charsets
-from relay.message import Body, BytesBody, Field, Message, pieces
-from relay.patch import Edit, Literal, Recode, patched
+from relay import change, charsets
+from relay.change import IDENTITY, Change, content, recode
+from relay.message import Body, BytesBody, Message, pieces
 from relay.scan import Part, TooComplex, scan
-from relay.transfer import LONGEST_ENCODED, Survey, Undecodable, canonical, decoded
-
-SMALL = 262144
-"""Octets up to which a part is re-encoded at once instead of while it is read."""
+from relay.transfer import LONGEST_ENCODED, Survey, Undecodable, decoded, legal_qp, uncovers
 
 _NAMES = {"qp": "quoted-printable", "base64": "base64"}
-_IDENTITY = ("7bit", "8bit", "binary")
-_WIDE = ("utf-16", "utf-32", "ucs-2", "ucs-4", "iso-10646")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,79 +26,75 @@ class Encoded:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Change:
-    """A part whose content becomes `recode`, with `scheme` as its transfer encoding."""
-
-    part: Part
-    scheme: str
-    recode: Recode | None
-
-
 def reencode(message: Message, encoding: str) -> Encoded:
     """Every text part in `encoding`: base64, qp, none or auto (notification-rules, mime_encoding)."""
     try:
         parts = scan(message)
     except TooComplex:
-        return Encoded(message, ("the body has too many parts or levels: left as it is",))
+        return Encoded(message, ("the body has too many parts or levels, or unclear ones: left as it is",))
     notes: list[str] = []
-    changes: list[_Change] = []
+    changes: list[Change] = []
     for part in parts:
         if not part.leaf or part.type.main != "text" or part.sealed or part.named:
             continue
-        change = _choose(message, part, encoding, notes)
-        if change:
-            changes.append(change)
-    return Encoded(_apply(message, parts, changes), tuple(notes))
+        wanted = _choose(message, part, encoding, notes)
+        if wanted:
+            changes.append(wanted)
+    return Encoded(change.apply(message, parts, changes), tuple(notes))
 
 
-def _choose(message: Message, part: Part, encoding: str, notes: list[str]) -> _Change | None:
+def _choose(message: Message, part: Part, encoding: str, notes: list[str]) -> Change | None:
     """What to do with one text part; None when it already is as it should be, or can not be read."""
     scheme = part.scheme or "7bit"
-    if scheme not in (*_IDENTITY, "base64", "quoted-printable"):
+    if scheme not in (*IDENTITY, "base64", "quoted-printable"):
         notes.append(f"a part in {scheme!r} is left as it is")
         return None
-    wide = part.type.parameters.get("charset", "").lower().startswith(_WIDE)
-    if wide:
-        if scheme in _IDENTITY:
-            return _Change(part, "base64", Recode(message.body, part.body, part.end, scheme, "base64", text=False))
-        return None
+    if change.is_wide(part):
+        octets = recode(message, part, "base64", text=False)
+        return Change(part, "base64", octets) if scheme in IDENTITY else None
     try:
-        survey = Survey.of(canonical(decoded(pieces(message.body, part.body, part.end), scheme)))
+        survey = Survey.of(content(message, part))
     except Undecodable:
         notes.append("a part that is not the base64 it claims to be is left as it is")
         return None
-    wanted = _wanted(encoding, survey, notes)
+    wanted = _wanted(encoding, survey, message, part, notes)
     if _fits(message, part, scheme, wanted, survey):
-        return None if scheme == wanted or (wanted == "7bit" and not part.scheme) else _Change(part, wanted, None)
-    return _Change(part, wanted, Recode(message.body, part.body, part.end, scheme, wanted, text=True))
+        return None if scheme == wanted or (wanted == "7bit" and not part.scheme) else Change(part, wanted)
+    return Change(part, wanted, recode(message, part, wanted, text=True))
 
 
-def _wanted(encoding: str, survey: Survey, notes: list[str]) -> str:
+def _wanted(encoding: str, survey: Survey, message: Message, part: Part, notes: list[str]) -> str:
     if encoding in _NAMES:
         return _NAMES[encoding]
-    if survey.plain and not survey.high:
+    bare = survey.plain
+    if bare and part.within and part.scheme not in ("", *IDENTITY) and uncovers(content(message, part), part.within):
+        notes.append("a line that looks like a delimiter: the part stays encoded")
+        bare = False
+    if bare and not survey.high:
         return "7bit"
     if encoding == "auto":
-        return survey.shorter
-    if survey.plain:
+        return survey.shorter(content(message, part), closing=part.end == message.body.size)
+    if bare:
         return "8bit"
-    notes.append("lines of over 998 octets: quoted-printable instead of none")
+    if not survey.plain:
+        notes.append("lines of over 998 octets: quoted-printable instead of none")
     return "quoted-printable"
 
 
 def _fits(message: Message, part: Part, scheme: str, wanted: str, survey: Survey) -> bool:
     """True when the octets may stay: only the label can need a change."""
     octets = pieces(message.body, part.body, part.end)
-    if wanted in _IDENTITY:
-        return scheme in _IDENTITY and _canonical_already(octets)
+    if wanted in IDENTITY:
+        return scheme in IDENTITY and _canonical_already(octets)
     if scheme != wanted:
         return False
     raw = Survey.of(octets)
     if raw.high or raw.bare_cr or raw.nul or raw.longest > LONGEST_ENCODED + 1:
         return False
+    if scheme == "quoted-printable" and not legal_qp(pieces(message.body, part.body, part.end)):
+        return False
     inner = decoded(pieces(message.body, part.body, part.end), scheme)
-    return Survey.of(inner).size == survey.size
+    return sum(map(len, inner)) == survey.size
 
 
 def _canonical_already(octets: Iterator[bytes]) -> bool:
@@ -113,71 +104,6 @@ def _canonical_already(octets: Iterator[bytes]) -> bool:
             return False
         last = piece[-1:]
     return True
-
-
-def _apply(message: Message, parts: list[Part], changes: list[_Change]) -> Message:
-    """The message with these parts changed, their headers and those of their multiparts made true."""
-    if not changes:
-        return message
-    edits: list[Edit] = []
-    top: tuple[Field, ...] = message.fields
-    for change in changes:
-        part = change.part
-        if part.depth == 0:
-            top = _top_fields(message, part, change)
-        else:
-            header = b"".join(f.raw for f in _label(part.fields, change.scheme)) + b"\r\n"
-            edits.append(Edit(part.start, part.body, Literal(header)))
-        if change.recode:
-            recode = replace(change.recode, closing=part.depth == 0)
-            edits.append(Edit(part.body, part.end, recode.settled(SMALL)))
-    raised = any(change.scheme == "8bit" for change in changes)
-    if raised:
-        for part in parts:
-            if not part.leaf and not part.sealed and part.scheme in ("", "7bit"):
-                if part.depth == 0:
-                    top = _label(top, "8bit")
-                else:
-                    header = b"".join(f.raw for f in _label(part.fields, "8bit")) + b"\r\n"
-                    edits.append(Edit(part.start, part.body, Literal(header)))
-    top = tuple(field for field in top if field.name not in ("content-length", "lines"))
-    return replace(message, fields=top, body=patched(message.body, edits), separator=message.separator or b"\r\n")
-
-
-def _top_fields(message: Message, part: Part, change: _Change) -> tuple[Field, ...]:
-    """The message's own header with the new label, and what makes it MIME when it was not."""
-    fields = message.fields
-    names = {field.name for field in fields}
-    if "mime-version" not in names:
-        fields = (*fields, Field(b"MIME-Version: 1.0\r\n"))
-    if "content-type" not in names:
-        body = pieces(message.body, part.body, part.end)
-        charset = _guess(decoded(body, part.scheme or "7bit"))
-        fields = (*fields, Field(f'Content-Type: text/plain; charset="{charset}"\r\n'.encode()))
-    return _label(fields, change.scheme)
-
-
-def _guess(octets: Iterator[bytes]) -> str:
-    """The charset of text that names none: us-ascii, utf-8, or unknown-8bit (RFC 1428)."""
-    data = b"".join(octets)[: SMALL * 4]
-    for charset in ("us-ascii", "utf-8"):
-        try:
-            data.decode(charset)
-        except UnicodeDecodeError:
-            continue
-        return charset
-    return "unknown-8bit"
-
-
-def _label(fields: tuple[Field, ...], scheme: str) -> tuple[Field, ...]:
-    """With Content-Transfer-Encoding saying `scheme`: in its place, else behind Content-Type, else last."""
-    raw = f"Content-Transfer-Encoding: {scheme}\r\n".encode("ascii")
-    names = [field.name for field in fields]
-    if "content-transfer-encoding" in names:
-        at = names.index("content-transfer-encoding")
-        return (*fields[:at], Field(raw), *fields[at + 1 :])
-    at = names.index("content-type") + 1 if "content-type" in names else len(fields)
-    return (*fields[:at], Field(raw), *fields[at:])
 
 
 def needs_8bit(message: Message) -> bool:
@@ -200,51 +126,6 @@ def needs_encoding(message: Message) -> bool:
             except Undecodable:
                 return True
     return False
-
-
-def seven_bit(message: Message) -> Message | None:
-    """The message in ASCII octets, for a hop without 8BITMIME; None when what is 8-bit must not be touched.
-
-    Text becomes quoted-printable or base64, whichever is shorter, other parts base64 (RFC 6152 3).
-    """
-    try:
-        parts = scan(message)
-    except TooComplex:
-        return None
-    changes: list[_Change] = []
-    for part in parts:
-        if not part.leaf or all(p.isascii() for p in pieces(message.body, part.body, part.end)):
-            continue
-        if part.sealed or part.scheme not in ("", *_IDENTITY) or part.type.kind == "application/pkcs7-mime":
-            return None
-        text = part.type.main == "text" and not part.type.parameters.get("charset", "").lower().startswith(_WIDE)
-        survey = Survey.of(pieces(message.body, part.body, part.end))
-        wanted = survey.shorter if text and not part.named else "base64"
-        text = text and not part.named
-        changes.append(
-            _Change(part, wanted, Recode(message.body, part.body, part.end, part.scheme or "7bit", wanted, text=text))
-        )
-    changed = _apply(message, parts, changes)
-    changed = _relabel_multiparts(changed)
-    return None if needs_8bit(changed) else changed
-
-
-def _relabel_multiparts(message: Message) -> Message:
-    """Multiparts that declare 8bit or binary say 7bit, now that it is true."""
-    edits: list[Edit] = []
-    fields = message.fields
-    for part in scan(message):
-        if not part.leaf and part.scheme in ("8bit", "binary") and not part.sealed:
-            if part.depth == 0:
-                fields = _label(fields, "7bit")
-            else:
-                header = b"".join(f.raw for f in _label(part.fields, "7bit")) + b"\r\n"
-                edits.append(Edit(part.start, part.body, Literal(header)))
-    return (
-        replace(message, fields=fields, body=patched(message.body, edits))
-        if edits or fields != message.fields
-        else message
-    )
 
 
 def text_of(message: Message, limit: int = 65536) -> str:

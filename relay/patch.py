@@ -1,11 +1,12 @@
 """Patch: a body in which some stretches are replaced; its octets are made when they are read (promise 9)."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from relay.message import Body, BytesBody, pieces
-from relay.transfer import canonical, decoded, encoded
+from relay.transfer import canonical, decoded, encoded, is_long
 
 
 class Stretch(Protocol):
@@ -43,8 +44,9 @@ class Kept:
 class Recode:
     """The octets of `source` from `start` to `stop`, out of one transfer encoding into another.
 
-    `text` asks for canonical line ends. `closing` says that this is the end of the message, which must
-    be a line end; without it the line end behind the content belongs to a delimiter.
+    `text` asks for canonical line ends. `guard` are the boundaries that no line may look like.
+    `closing` says that this is the end of the message, which must be a line end; without it the line
+    end behind the content belongs to a delimiter.
     """
 
     source: Body
@@ -53,13 +55,14 @@ class Recode:
     scheme: str
     wanted: str
     text: bool
+    guard: tuple[bytes, ...] = ()
     closing: bool = False
 
     def octets(self) -> Iterator[bytes]:
         """All of them, in pieces."""
         content = decoded(pieces(self.source, self.start, self.stop), self.scheme)
         last = b""
-        for piece in encoded(canonical(content) if self.text else content, self.wanted):
+        for piece in encoded(canonical(content) if self.text else content, self.wanted, self.guard):
             if last:
                 yield last
             last = piece
@@ -103,40 +106,87 @@ def patched(source: Body, edits: list[Edit]) -> Body:
     return PatchedBody(stretches)
 
 
+def has_long_line(body: Body) -> bool:
+    """True when a line of the body is longer than the wire allows; what was re-encoded has none."""
+    if isinstance(body, PatchedBody):
+        return any(is_long(s.octets()) for s in body.stretches if not isinstance(s, Recode))
+    return is_long(pieces(body))
+
+
 @dataclass(slots=True)
 class PatchedBody:
-    """Stretches one behind the other. Made for one reader that goes from front to back; others pay a restart."""
+    """Stretches one behind the other, made as they are read: best from front to back.
+
+    `_begins` are the places of the first stretches, as far as they are known; the octets of a Recode
+    are counted by making them, once.
+    """
 
     stretches: list[Stretch]
-    _size: int = -1
+    _begins: list[int] = field(default_factory=lambda: [0], repr=False)
+    _open: int = -1
+    """The stretch that is being made: `_source` gives its octets from `_at` on, behind those in `_rest`."""
     _at: int = 0
-    _source: Iterator[bytes] | None = None
+    _source: Iterator[bytes] | None = field(default=None, repr=False)
     _rest: bytes = field(default=b"", repr=False)
 
     @property
     def size(self) -> int:
-        """Length in octets; counted once, by making them."""
-        if self._size < 0:
-            self._size = sum(len(octets) for s in self.stretches for octets in s.octets())
-        return self._size
+        """Length in octets."""
+        while len(self._begins) <= len(self.stretches):
+            stretch = self.stretches[len(self._begins) - 1]
+            made = isinstance(stretch, Recode)
+            length = sum(map(len, stretch.octets())) if made else self._length(len(self._begins) - 1)
+            self._begins.append(self._begins[-1] + length)
+        return self._begins[-1]
 
     def read(self, start: int, stop: int) -> bytes:
         """The octets from `start` up to `stop`."""
-        if self._source is None or start < self._at:
-            self._source = (octets for s in self.stretches for octets in s.octets() if octets)
-            self._at, self._rest = 0, b""
+        found: list[bytes] = []
+        number = max(bisect_right(self._begins, start) - 1, 0)
+        while start < stop and number < len(self.stretches):
+            begin = self._begins[number]
+            octets = self._within(number, start - begin, stop - begin)
+            found.append(octets)
+            start += len(octets)
+            if start < stop:  # this stretch ends here
+                if len(self._begins) == number + 1:
+                    self._begins.append(begin + self._length(number))
+                number += 1
+        return b"".join(found)
+
+    def _within(self, number: int, start: int, stop: int) -> bytes:
+        """The octets of one stretch from `start` up to `stop`; fewer only where it ends."""
+        stretch = self.stretches[number]
+        match stretch:
+            case Literal():
+                return stretch.data[start:stop]
+            case Kept():
+                first, last = stretch.start + start, min(stretch.start + stop, stretch.stop)
+                return b"".join(pieces(stretch.source, first, last))
+            case _:
+                return self._made(number, start, stop)
+
+    def _length(self, number: int) -> int:
+        """How long a stretch is; a Recode must have been read to its end."""
+        match self.stretches[number]:
+            case Literal(data):
+                return len(data)
+            case Kept(start=start, stop=stop):
+                return stop - start
+            case _:
+                return self._at
+
+    def _made(self, number: int, start: int, stop: int) -> bytes:
+        if self._open != number or self._source is None or start < self._at:
+            self._source = (octets for octets in self.stretches[number].octets() if octets)
+            self._open, self._at, self._rest = number, 0, b""
         found: list[bytes] = []
         while self._at < stop:
+            self._rest = self._rest or next(self._source, b"")
             if not self._rest:
-                self._rest = next(self._source, b"")
-                if not self._rest:
-                    break
-            if self._at + len(self._rest) <= start:
-                self._at += len(self._rest)
-                self._rest = b""
-                continue
-            skip = max(start - self._at, 0)
-            take = self._rest[skip : skip + stop - max(start, self._at)]
+                break
+            skip = min(max(start - self._at, 0), len(self._rest))
+            take = self._rest[skip : stop - self._at]
             found.append(take)
             self._at += skip + len(take)
             self._rest = self._rest[skip + len(take) :]

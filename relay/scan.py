@@ -1,71 +1,26 @@
 """Scan: find the MIME parts of a body (RFC 2046 5.1) in one pass, without the email package.
 
 Linear for every input: delimiters are looked up, not compared one by one, and beyond the limits the
-body counts as one untouchable part.
+body counts as one untouchable part. So it does where readers would not agree on its parts: a multipart
+within another of the same boundary, or of one that is the other's with `--` behind it.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from relay.message import Body, BytesBody, Field, Message, parse
+from relay.contenttype import ContentType, TooComplex, content_type, without_comments
+from relay.message import Body, BytesBody, Field, Message, parse, pieces
+
+__all__ = ["Part", "TooComplex", "scan"]
 
 MAX_DEPTH = 100
 MAX_PARTS = 1000
-MAX_PARAMETERS = 1000
 _HEAD = 65536
 """Octets of one part's header that are looked at."""
+_USUAL_HEAD = 2048
+"""Octets in which the header of a part mostly ends."""
 _WINDOW = 262144
 _LINE = 1024
-
-_TYPE = re.compile(r"\s*([A-Za-z0-9!#$&^_.+-]+)\s*/\s*([A-Za-z0-9!#$&^_.+-]+)\s*")
-_PARAMETER = re.compile(r"""[;\s]*([^\s=;"]+)\s*=\s*("(?:[^"\\]|\\.)*"?|[^;\s]*)""", re.DOTALL)
-_COMMENT = re.compile(r"\([^()]*\)")
-
-
-class TooComplex(Exception):
-    """the body has more levels, parts or parameters than are looked at"""
-
-
-@dataclass(frozen=True, slots=True)
-class ContentType:
-    """type/subtype in lower case, and the parameters; "" for one that does not parse."""
-
-    kind: str
-    parameters: dict[str, str]
-
-    @property
-    def main(self) -> str:
-        """The type without the subtype."""
-        return self.kind.partition("/")[0]
-
-
-def content_type(fields: tuple[Field, ...], default: str = "text/plain") -> ContentType:
-    """Read Content-Type; two of them, or one that does not parse, have no kind. Raises TooComplex."""
-    found = [field for field in fields if field.name == "content-type"]
-    if not found:
-        return ContentType(default, {})
-    text = found[0].text
-    if "(" in text:
-        text = _COMMENT.sub(" ", text)
-    kind = _TYPE.match(text)
-    if kind is None or len(found) > 1:
-        return ContentType("", {})
-    return ContentType(f"{kind[1]}/{kind[2]}".lower(), parameters_of(text, kind.end()))
-
-
-def parameters_of(text: str, at: int) -> dict[str, str]:
-    """The parameters of a MIME field from `at` on, names in lower case. Raises TooComplex."""
-    parameters: dict[str, str] = {}
-    while found := _PARAMETER.match(text, at):
-        at = max(found.end(), at + 1)
-        value = found[2]
-        if value.startswith('"'):
-            value = re.sub(r"\\(.)", r"\1", value[1:].removesuffix('"'), flags=re.DOTALL)
-        parameters.setdefault(found[1].lower(), value)
-        if len(parameters) > MAX_PARAMETERS:
-            raise TooComplex
-    return parameters
 
 
 @dataclass(slots=True)
@@ -84,6 +39,8 @@ class Part:
     depth: int = 0
     sealed: str = ""
     leaf: bool = True
+    within: tuple[bytes, ...] = ()
+    """The boundaries of the multiparts around it."""
 
     @property
     def scheme(self) -> str:
@@ -91,15 +48,17 @@ class Part:
         found = [field.text.lower() for field in self.fields if field.name == "content-transfer-encoding"]
         if len(found) > 1:
             return "?"
-        return _COMMENT.sub("", found[0]).strip().rstrip(";").strip() if found else ""
+        return without_comments(found[0]).strip().rstrip(";").strip() if found else ""
 
     @property
     def named(self) -> bool:
         """True for an attachment: it has a file name or says so."""
-        if "name" in self.type.parameters or "name*" in self.type.parameters:
+        if "name" in self.type.parameters:
             return True
         dispositions = [field.text.lower() for field in self.fields if field.name == "content-disposition"]
-        return any(text.startswith("attachment") or "filename" in text for text in dispositions)
+        return any(
+            "filename" in text or without_comments(text).lstrip().startswith("attachment") for text in dispositions
+        )
 
 
 @dataclass(slots=True)
@@ -109,6 +68,7 @@ class _Level:
     part: Part
     default: str
     sealed: str
+    within: tuple[bytes, ...]
 
 
 def scan(message: Message) -> list[Part]:
@@ -129,6 +89,7 @@ def scan(message: Message) -> list[Part]:
 
 def _walk(body: Body, parts: list[Part], levels: list[_Level], by_boundary: dict[bytes, int]) -> None:
     unfinished: list[Part] = []
+    body = _Ahead(body)
     for at, after, line in _delimiters(body):
         closing = line not in by_boundary
         depth = by_boundary.get(line.removesuffix(b"--") if closing else line)
@@ -175,7 +136,9 @@ def _open(part: Part, levels: list[_Level], by_boundary: dict[bytes, int]) -> No
         return
     part.leaf = False
     boundary = _boundary(part)
-    if not boundary or boundary in by_boundary or part.scheme not in ("", "7bit", "8bit", "binary"):
+    if any(mark in by_boundary for mark in (boundary, boundary + b"--", boundary.removesuffix(b"--"))):
+        raise TooComplex  # its lines could be another's, so readers do not agree on the parts
+    if not boundary or part.scheme not in ("", "7bit", "8bit", "binary"):
         part.leaf, part.sealed = True, part.sealed or "a multipart that can not be read"
         return
     if part.depth >= MAX_DEPTH:
@@ -183,15 +146,17 @@ def _open(part: Part, levels: list[_Level], by_boundary: dict[bytes, int]) -> No
     if kind.kind in ("multipart/signed", "multipart/encrypted"):
         part.sealed = part.sealed or kind.kind
     default = "message/rfc822" if kind.kind == "multipart/digest" else "text/plain"
-    levels.append(_Level(part, default, part.sealed))
+    levels.append(_Level(part, default, part.sealed, (*part.within, boundary)))
     by_boundary[boundary] = len(levels) - 1
 
 
 def _part(body: Body, start: int, level: _Level) -> Part:
-    head = parse(BytesBody(body.read(start, start + _HEAD)))
+    head = parse(BytesBody(body.read(start, start + _USUAL_HEAD)))
+    if not head.separator:
+        head = parse(BytesBody(body.read(start, start + _HEAD)))
     kind = content_type(head.fields, level.default)
     begin = start + len(head.header_bytes)
-    part = Part(head.fields, kind, start, begin, depth=level.part.depth + 1, sealed=level.sealed)
+    part = Part(head.fields, kind, start, begin, depth=level.part.depth + 1, sealed=level.sealed, within=level.within)
     if not head.separator:
         part.sealed = part.sealed or "a part without a body"
     elif any(not field.name for field in head.fields):
@@ -199,6 +164,25 @@ def _part(body: Body, start: int, level: _Level) -> Part:
     if kind.main == "message":
         part.sealed = part.sealed or kind.kind
     return part
+
+
+class _Ahead:
+    """A body read from front to back, which keeps what was read last: small steps back cost nothing."""
+
+    def __init__(self, source: Body) -> None:
+        self.source, self.size = source, source.size
+        self._at, self._data = 0, b""
+
+    def read(self, start: int, stop: int) -> bytes:
+        """The octets from `start` up to `stop`."""
+        end = self._at + len(self._data)
+        if start < self._at or start > end:
+            return self.source.read(start, stop)
+        if stop > end:
+            keep = max(min(start - self._at, len(self._data)) - 2, 0)
+            self._data = self._data[keep:] + b"".join(pieces(self.source, end, min(stop, self.size)))
+            self._at += keep
+        return self._data[start - self._at : stop - self._at]
 
 
 def _delimiters(body: Body) -> Iterator[tuple[int, int, bytes]]:

@@ -6,7 +6,7 @@ few pieces of a body.
 
 import binascii
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from relay.message import PIECE
@@ -21,7 +21,9 @@ _PADDED = re.compile(rb"[A-Za-z0-9+/]{2}(?:==|[A-Za-z0-9+/]=)")
 _WHITE = b" \t\r\n"
 _BLOCK = 57 * 1024
 _LONE = re.compile(rb"\r*\n")
-_FROM = re.compile(rb"(?m)^From ([^\r\n]*)")
+_LINE_OF_OTHERS = re.compile(rb"(?m)^(?:From |--)[^\r\n]*")
+_TOKEN = re.compile(rb"=[0-9A-F]{2}|[^=]")
+_ILLEGAL_QP = re.compile(rb"[ \t]\r?\n|=(?![0-9A-Fa-f]{2}|\r\n)|[^\t\r\n -~]")
 
 
 class Undecodable(ValueError):
@@ -83,16 +85,57 @@ def canonical(octets: Iterable[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def encoded(octets: Iterable[bytes], scheme: str) -> Iterator[bytes]:
+def encoded(octets: Iterable[bytes], scheme: str, guard: Sequence[bytes] = ()) -> Iterator[bytes]:
     """`octets` in `scheme`; base64 and quoted-printable in lines of at most LONGEST_ENCODED columns.
 
-    base64 ends in CRLF; the others end as the content does.
+    base64 ends in CRLF; the others end as the content does. No line of quoted-printable begins like a
+    delimiter of the boundaries in `guard`: what the encoding uncovers must not become a part.
     """
     if scheme == "base64":
         return _to_base64(octets)
     if scheme == "quoted-printable":
-        return _to_qp(octets)
+        return _to_qp(octets, guard)
     return iter(octets)
+
+
+def uncovers(octets: Iterable[bytes], guard: Sequence[bytes]) -> bool:
+    """True when a line of these octets begins like a delimiter of one of the boundaries."""
+    marks = [b"\n--" + boundary for boundary in guard]
+    longest = max(map(len, marks), default=0)
+    tail = b"\n"
+    for piece in octets:
+        data = tail + piece
+        if any(mark in data for mark in marks):
+            return True
+        tail = data[-longest:]
+    return False
+
+
+def is_long(octets: Iterable[bytes]) -> bool:
+    """True when a line has more than LONGEST_LINE octets; from line end to line end, in the longest steps allowed."""
+    reach, rest = LONGEST_LINE + 2, b""
+    for piece in octets:
+        data = rest + piece
+        at = 0
+        while len(data) - at > reach:
+            end = data.rfind(b"\n", at, at + reach)
+            if end < 0:
+                return True
+            at = end + 1
+        rest = data[at:]
+    return any(len(line.removesuffix(b"\r")) > LONGEST_LINE for line in rest.split(b"\n"))
+
+
+def legal_qp(octets: Iterable[bytes]) -> bool:
+    """True for quoted-printable as RFC 2045 6.7 demands it; its lines must be short."""
+    rest = b""
+    for piece in octets:
+        data = rest + piece
+        cut = data.rfind(b"\n") + 1
+        if _ILLEGAL_QP.search(data, 0, cut):
+            return False
+        rest = data[cut:]
+    return not _ILLEGAL_QP.search(rest) and rest[-1:] not in (b" ", b"\t")
 
 
 def _to_base64(octets: Iterable[bytes]) -> Iterator[bytes]:
@@ -114,25 +157,28 @@ def _base64_lines(data: bytes) -> bytes:
     return b"\r\n".join(lines)
 
 
-def _to_qp(octets: Iterable[bytes]) -> Iterator[bytes]:
+def _to_qp(octets: Iterable[bytes], guard: Sequence[bytes]) -> Iterator[bytes]:
     rest = b""
     for piece in octets:
         data = rest + piece
         cut = data.rfind(b"\r\n") + 2 if b"\r\n" in data else 0
         rest = data[cut:]
         if cut:
-            yield qp(data[:cut])
+            yield qp(data[:cut], guard)
         if len(rest) > PIECE:
             # An endless line: a soft break between two pieces of it. A CR may belong to the next LF.
             cut = len(rest) - 1 if rest.endswith(b"\r") else len(rest)
-            yield qp(rest[:cut]) + b"=\r\n"
+            yield qp(rest[:cut], guard) + b"=\r\n"
             rest = rest[cut:]
     if rest:
-        yield qp(rest)
+        yield qp(rest, guard)
 
 
-def qp(data: bytes) -> bytes:
-    """Canonical text in quoted-printable; ends as `data` ends."""
+def qp(data: bytes, guard: Sequence[bytes] = ()) -> bytes:
+    """Canonical text in quoted-printable; ends as `data` ends.
+
+    No line begins with `From `, which an mbox would change, nor like a delimiter of `guard`.
+    """
     if data.count(b"\r") == data.count(b"\r\n"):
         # b2a_qp takes the kind of line end from the first one; it is CRLF here or there is none.
         text = binascii.b2a_qp(data, quotetabs=False, istext=True)
@@ -140,19 +186,28 @@ def qp(data: bytes) -> bytes:
             text = text.replace(b"\n", b"\r\n")
     else:
         text = b"\r\n".join(_qp_line(line) for line in data.split(b"\r\n"))
-    return _FROM.sub(_quote_from, text) if b"From " in text else text
+    marks = [b"From ", *(b"--" + boundary for boundary in guard)]
+    if not any(mark in text for mark in marks):
+        return text
+    return _LINE_OF_OTHERS.sub(lambda found: _covered(found[0], marks), text)
 
 
-def _quote_from(found: re.Match[bytes]) -> bytes:
-    """`From ` at a line's begin would become `>From ` in an mbox."""
-    rest = found[1]
-    return (
-        b"=46rom " + rest
-        if rest and len(rest) + 7 <= LONGEST_ENCODED
-        else b"=46rom =\r\n" + rest
-        if rest
-        else b"=46rom=20"
-    )
+def _covered(line: bytes, marks: Sequence[bytes]) -> bytes:
+    """An encoded line whose begin is encoded further where it is one of `marks`, again in short lines."""
+    content, soft = (line[:-1], b"=") if line.endswith(b"=") else (line, b"")
+    lines: list[bytes] = []
+    while any(content.startswith(mark) for mark in marks):
+        tokens = _TOKEN.findall(content)
+        tokens[0] = b"=%02X" % tokens[0][0]
+        if tokens[-1] in (b" ", b"\t"):
+            tokens[-1] = b"=%02X" % tokens[-1][0]
+        room, count = LONGEST_ENCODED - 1, 0
+        while count < len(tokens) and len(tokens[count]) <= room:
+            room -= len(tokens[count])
+            count += 1
+        lines.append(b"".join(tokens[:count]))
+        content = b"".join(tokens[count:])
+    return b"=\r\n".join([*lines, content] if content else lines) + soft
 
 
 def _qp_line(line: bytes) -> bytes:
@@ -177,6 +232,7 @@ class Survey:
     size: int = 0
     high: int = 0
     specials: int = 0
+    lines: int = 0
     longest: int = 0
     bare_cr: bool = False
     nul: bool = False
@@ -198,13 +254,14 @@ class Survey:
         self.size += len(piece)
         if not piece.isascii():
             self.high += len(piece) - len(piece.translate(None, _HIGH))
-        self.specials += piece.count(b"=")
+        self.specials += len(piece) - len(piece.translate(None, _SPECIAL))
         self.nul = self.nul or b"\0" in piece
         # A CR at the end of one piece may belong to the LF that begins the next.
         joined = b"\r" + piece if self._open_cr else piece
         self._open_cr = joined.endswith(b"\r")
         self.bare_cr = self.bare_cr or joined.count(b"\r") - self._open_cr != joined.count(b"\r\n")
         first, *more = piece.split(b"\n")
+        self.lines += len(more)
         self._column += len(first)
         for line in more:
             self.longest = max(self.longest, self._column)
@@ -216,11 +273,20 @@ class Survey:
         """Fit to stand as it is: lines short enough, no bare CR, no NUL."""
         return self.longest <= LONGEST_LINE + 1 and not self.bare_cr and not self.nul
 
-    @property
-    def shorter(self) -> str:
-        """quoted-printable or base64, whichever makes it shorter."""
-        as_qp = self.size + 2 * (self.high + self.specials) + self.size // LONGEST_ENCODED
-        return "quoted-printable" if as_qp <= (self.size + 2) // 3 * 4 * 78 // 76 else "base64"
+    def shorter(self, octets: Iterable[bytes], *, closing: bool) -> str:
+        """quoted-printable or base64, whichever makes these octets shorter; they are read if it is close.
+
+        `closing` says that the base64 ends in a CRLF of its own, being the end of the message.
+        """
+        in_base64 = (self.size + 2) // 3 * 4 + (self.size + 56) // 57 * 2 - (0 if closing else 2)
+        at_least = self.size + 2 * (self.high + self.specials)
+        at_most = at_least + 3 * (at_least // (LONGEST_ENCODED - 3) + 1) + 5 * (self.lines + 1)
+        if at_least > in_base64:
+            return "base64"
+        if at_most <= in_base64:
+            return "quoted-printable"
+        return "quoted-printable" if sum(map(len, encoded(octets, "quoted-printable"))) <= in_base64 else "base64"
 
 
 _HIGH = bytes(range(128, 256))
+_SPECIAL = b"=\x7f" + bytes(o for o in range(32) if o not in b"\t\r\n")

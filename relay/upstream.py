@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from relay import mime
+from relay import downgrade, mime
 from relay.address import Address, ascii_domain
 from relay.dialogue import SMALL, Dialogue, Stale
 from relay.entry import Attempt, Cause, Outcome
@@ -230,7 +230,7 @@ def fit(mail: Mail, features: Features, host: str) -> Fitted:
         if "8BITMIME" in features:
             parameters.append("BODY=8BITMIME")
         else:
-            converted = None if mail.keep_body else mime.seven_bit(message)
+            converted = None if mail.keep_body else downgrade.seven_bit(message)
             if converted is None:
                 text = "the hop takes no 8-bit mail, and this body must not be converted"
                 return Fitted(nobody, message, 0, _rule(recipients, Reply(554, "5.6.3", text), host))

@@ -3,14 +3,13 @@
 Nothing of a mail is ever given to a browser as anything but text. Never fails for what a mail contains.
 """
 
-import re
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
 
-from relay import charsets, encoded_word
+from relay import encoded_word
+from relay.contenttype import ContentType, TooComplex, parameters_of
 from relay.message import Field, Message
 from relay.mime import text_in
-from relay.scan import ContentType, Part, TooComplex, parameters_of, scan
+from relay.scan import Part, scan
 
 MAX_TEXT = 100_000
 """Octets of one text part that are shown."""
@@ -99,31 +98,6 @@ def file_name(part: Part) -> str:
                 parameters = parameters_of(field.text, len(field.text.partition(";")[0]))
             except TooComplex:
                 continue
-            name = _extended(parameters, "filename" if field.name == "content-disposition" else "name")
-            found.setdefault(field.name, name)
+            name = parameters.get("filename" if field.name == "content-disposition" else "name", "")
+            found.setdefault(field.name, encoded_word.decode(name))
     return found.get("content-disposition") or found.get("content-type") or ""
-
-
-_SECTION = re.compile(r"\*(\d{1,3})(\*?)")
-
-
-def _extended(parameters: dict[str, str], name: str) -> str:
-    """A parameter, plain, with encoded words (which mailers write), or in RFC 2231's form, in sections too."""
-    if name in parameters:
-        return encoded_word.decode(parameters[name])
-    if f"{name}*" in parameters:
-        return _percent(parameters[f"{name}*"], {})
-    charset: dict[str, str] = {}
-    sections: dict[int, str] = {}
-    for key, value in parameters.items():
-        found = _SECTION.fullmatch(key.removeprefix(name)) if key.startswith(name) else None
-        if found:
-            sections[int(found[1])] = _percent(value, charset, first=found[1] == "0") if found[2] else value
-    return "".join(sections[number] for number in sorted(sections))
-
-
-def _percent(value: str, charset: dict[str, str], *, first: bool = True) -> str:
-    if first and value.count("'") >= 2:
-        charset["name"], _, value = value.split("'", 2)
-    codec = charsets.known(charset.get("name", "")) or "utf-8"
-    return unquote_to_bytes(value).decode(codec, "replace")

@@ -5,7 +5,7 @@ import email.policy
 
 import pytest
 
-from relay import mime
+from relay import downgrade, mime
 from relay.message import parse_bytes
 from relay.options import choice
 from relay.rewrite import Policy
@@ -61,7 +61,7 @@ def test_example_33_none_is_8bit_and_qp_for_a_hop_without_8bitmime(gateway, mail
     left = gateway(mime_encoding="none")(raw, TO)
     assert encodings(left.raw) == ["8bit"]
     assert mime.needs_8bit(left.mail.message)
-    downgraded = mime.seven_bit(left.mail.message)
+    downgraded = downgrade.seven_bit(left.mail.message)
     assert downgraded is not None
     assert encodings(bytes(downgraded)) == ["quoted-printable"]
     assert decoded(bytes(downgraded)) == decoded(raw)

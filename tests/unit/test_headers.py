@@ -81,10 +81,17 @@ def test_keep_lets_several_authors_stand():
 
 
 @pytest.mark.parametrize(
-    ("mail_from", "expected"), [("admin@t.example.com", "h@t.example.com"), ("", "bot@example.com")]
+    ("mail_from", "extra", "expected"),
+    [
+        ("admin@t.example.com", {}, "h@t.example.com"),
+        ("", {}, "bot@example.com"),
+        ("Harbour", {}, "h@t.example.com"),
+        ("", {"Auto_Submitted": "auto-replied"}, ""),
+        ("", {"From": "a@t.example.com, b@t.example.com"}, "bot@example.com"),
+    ],
 )
-def test_keep_sends_in_the_name_of_the_from_that_stays(mail_from, expected):
-    assert Gateway(from_="keep")(harbour(), TO, mail_from=mail_from).mail_from == expected
+def test_keep_sends_in_the_name_of_the_from_that_stays(mail_from, extra, expected):
+    assert Gateway(from_="keep")(harbour(**extra), TO, mail_from=mail_from).mail_from == expected
 
 
 @pytest.mark.parametrize("written", ["a@x, Harbour", "a@x)b@y", "<@r1:u@c>", "Team: ;"])

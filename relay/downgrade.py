@@ -1,0 +1,87 @@
+"""Downgrade: a body made fit for what the wire allows: octets in ASCII, lines of at most 998 octets.
+
+Text becomes quoted-printable or base64, whichever is shorter; other parts and those with a file name
+become base64, so their octets stay (RFC 6152 3). Signed and encrypted parts and whole messages are
+never changed: mail with such a part that is not fit is not made fit at all.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from relay import change, fields
+from relay.change import IDENTITY, Change
+from relay.fields import Unfit
+from relay.message import Body, Field, Message, pieces
+from relay.patch import has_long_line
+from relay.scan import Part, TooComplex, scan
+from relay.transfer import Survey, Undecodable, decoded, is_long
+
+
+def seven_bit(message: Message) -> Message | None:
+    """The message in ASCII octets, for a hop without 8BITMIME; None when what is 8-bit must not be touched."""
+    return _changed(message, _in_seven_bits, lambda body: not all(piece.isascii() for piece in pieces(body)))
+
+
+def short_lines(message: Message) -> Message | None:
+    """The message without overlong lines in its body; None when one stands where nothing may be changed."""
+    return _changed(message, _in_short_lines, has_long_line)
+
+
+def _changed(
+    message: Message, fit: Callable[[Message, Part], Change], is_unfit: Callable[[Body], bool]
+) -> Message | None:
+    try:
+        parts = scan(message)
+        changes = [fit(message, part) for part in parts]
+    except (TooComplex, Unfit, Undecodable):
+        return None
+    made = change.apply(message, parts, [made for made in changes if made != Change(made.part)])
+    return None if is_unfit(made.body) else made
+
+
+def _in_seven_bits(message: Message, part: Part) -> Change:
+    header = None if all(field.raw.isascii() for field in part.fields) else _header(part)
+    if not part.leaf:
+        return Change(part, "7bit" if part.scheme in ("8bit", "binary") and not part.sealed else "", fields=header)
+    if all(piece.isascii() for piece in pieces(message.body, part.body, part.end)):
+        return Change(part, fields=header)
+    if part.scheme not in ("", *IDENTITY):
+        raise Unfit
+    return replace(_encoded(message, part), fields=header)
+
+
+def _in_short_lines(message: Message, part: Part) -> Change:
+    header = _header(part) if is_long(field.raw for field in part.fields) else None
+    if not part.leaf or not is_long(pieces(message.body, part.body, part.end)):
+        return Change(part, fields=header)
+    if part.scheme in ("", *IDENTITY):
+        return replace(_encoded(message, part), fields=header)
+    if part.scheme not in ("base64", "quoted-printable"):
+        raise Unfit
+    for _ in decoded(pieces(message.body, part.body, part.end), part.scheme):
+        pass  # so that Undecodable is raised here
+    scheme = part.scheme if _is_free_text(part) else "base64"
+    return replace(_encoded(message, part, scheme), fields=header)
+
+
+def _header(part: Part) -> tuple[Field, ...] | None:
+    """The part's header made fit; that of the message is made so by the rule `wire`. Raises Unfit."""
+    if part.depth == 0 or part.sealed:
+        return None
+    return tuple(fields.fit(field) for field in part.fields)
+
+
+def _is_free_text(part: Part) -> bool:
+    return part.type.main == "text" and not part.named and not change.is_wide(part)
+
+
+def _encoded(message: Message, part: Part, scheme: str = "") -> Change:
+    """The part in `scheme`, or in the best one for it. Raises Unfit for what must not be touched."""
+    if part.sealed or part.type.kind == "application/pkcs7-mime":
+        raise Unfit
+    if not _is_free_text(part):
+        return Change(part, "base64", change.recode(message, part, "base64", text=False))
+    if not scheme:
+        survey = Survey.of(change.content(message, part))
+        scheme = survey.shorter(change.content(message, part), closing=part.end == message.body.size)
+    return Change(part, scheme, change.recode(message, part, scheme, text=True))

@@ -1,0 +1,202 @@
+"""Bodies made fit for the wire: short lines, ASCII; what must not be changed is not, and then the mail does not leave."""
+
+import base64
+import email
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay import downgrade
+from relay.message import BytesBody, Message, parse_bytes, pieces
+from relay.patch import Edit, Kept, Literal, PatchedBody, Recode, has_long_line, patched
+from relay.transfer import is_long
+from tests.gateway import Gateway, harbour
+
+TO = ["eve@example.org"]
+LONG = b"x" * 4000
+HEAD = b"MIME-Version: 1.0\r\n"
+
+
+def mixed(*parts):
+    head = HEAD + b"Content-Type: multipart/mixed; boundary=o\r\n\r\n"
+    return head + b"".join(b"--o\r\n" + part + b"\r\n" for part in parts) + b"--o--\r\n"
+
+
+def payloads(raw):
+    return [p.get_payload(decode=True) for p in email.message_from_bytes(raw).walk() if not p.is_multipart()]
+
+
+def schemes(raw):
+    return [p["Content-Transfer-Encoding"] for p in email.message_from_bytes(raw).walk() if not p.is_multipart()]
+
+
+def longest(raw):
+    return max(len(line) for line in raw.split(b"\r\n"))
+
+
+# --- lines -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("octets", "long"),
+    [
+        (b"x" * 998 + b"\r\n", False),
+        (b"x" * 999 + b"\r\n", True),
+        (b"x" * 998, False),
+        (b"x" * 999, True),
+        (b"x\r\n" * 5000 + b"x" * 998 + b"\r\n" + b"x" * 999 + b"\r\n", True),
+        (b"x" * 998 + b"\r\n" + b"y\r\n" * 5000, False),
+        (b"\r\n" * 5000, False),
+        (b"", False),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 999, 1000, 1001, 65536])
+def test_long_lines_are_seen_in_any_pieces(octets, long, size):
+    assert is_long(octets[at : at + size] for at in range(0, len(octets), size)) == long
+
+
+NAMED = b'Content-Type: text/plain; name="build.log"\r\n\r\n' + LONG + b"  \r\ny"
+BINARY = b"Content-Type: application/json\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + LONG + "é\r\n".encode() + LONG
+WRAPPED = b"Content-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.b64encode(
+    bytes(range(256)) * 16
+)
+QP = b"Content-Type: application/x\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n" + b"=00=0A" * 400
+PLAIN = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n" + "é".encode() * 800
+HEADER = b"Content-Type: text/plain; name=x\r\nX-Note: " + b"y " * 800 + b"\r\n\r\nshort"
+
+
+@pytest.mark.parametrize("part", [NAMED, BINARY, WRAPPED, QP, PLAIN, HEADER])
+@pytest.mark.parametrize("options", [{"rewrite": "off"}, {"mime_encoding": "none"}, {"mime_encoding": "base64"}])
+def test_no_line_leaves_that_is_too_long_and_every_octet_arrives(part, options):
+    raw = harbour(drop=["MIME-Version", "Content-Type", "Content-Transfer-Encoding"], body="").removesuffix(b"\r\n")
+    raw += mixed(part, b"Content-Type: image/gif\r\n\r\nshort")
+    left = Gateway(**options)(raw, TO).raw
+    assert longest(left) <= 998
+    assert payloads(left) == payloads(raw)
+    assert Gateway(**options)(left, TO).raw.endswith(left.partition(b"\r\n\r\n")[2])
+    assert b"Content-Type: image/gif\r\n\r\nshort\r\n--o--\r\n" in left
+
+
+def test_a_text_mail_with_a_long_line_passes_under_rewrite_off():
+    raw = b"From: cron@host.example\r\nSubject: x\r\n\r\n" + LONG + b"\r\n"
+    left = Gateway(rewrite="off")(raw, TO).raw
+    assert longest(left) <= 76 + 40
+    assert payloads(left)[0] == LONG + b"\r\n"
+
+
+REFUSED = {
+    "signed": HEAD
+    + b"Content-Type: multipart/signed; boundary=o\r\n\r\n--o\r\n\r\n"
+    + LONG
+    + b"\r\n--o\r\n\r\ns\r\n--o--\r\n",
+    "message": mixed(b"Content-Type: message/rfc822\r\n\r\nSubject: x\r\n\r\n" + LONG),
+    "encrypted": HEAD + b"Content-Type: application/pkcs7-mime\r\n\r\n" + LONG + b"\r\n",
+    "preamble": HEAD + b"Content-Type: multipart/mixed; boundary=o\r\n\r\n" + LONG + b"\r\n--o\r\n\r\ns\r\n--o--\r\n",
+    "no encoding we know": HEAD
+    + b"Content-Type: text/plain\r\nContent-Transfer-Encoding: x-uuencode\r\n\r\n"
+    + LONG
+    + b"\r\n",
+    "no base64": HEAD + b"Content-Type: image/png\r\nContent-Transfer-Encoding: base64\r\n\r\n!" + LONG + b"\r\n",
+    "the header of a part": mixed(b"Content-Type: text/plain; name=" + LONG + b"\r\n\r\nx"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_long_line_where_nothing_may_be_changed_is_refused(name):
+    raw = b"From: a@b.example\r\nX-Trac-Project: Harbour\r\n" + REFUSED[name]
+    prepared = Gateway(mime_encoding="auto").prepare(raw, TO)
+    assert prepared.routed == ()
+    assert [(o.reply.status, o.rule) for o in prepared.settled] == [("5.6.0", "wire")]
+
+
+def test_keep_means_keep():
+    raw = harbour(body="x" * 999 + "\r\n")
+    assert Gateway(mime_encoding="keep").prepare(raw, TO).routed == ()
+    assert Gateway(mime_encoding="none")(raw, TO).raw
+
+
+# --- ASCII -----------------------------------------------------------------------------------------------
+
+
+def test_8bit_headers_of_parts_are_encoded_too():
+    part = 'Content-Type: text/plain; name="Übersicht.txt"\r\nContent-Description: Übersicht\r\n\r\nplain'.encode()
+    nested = "Content-Type: multipart/mixed; boundary=i; x=é\r\nContent-Transfer-Encoding: 8bit\r\n\r\n--i\r\n\r\né\r\n--i--".encode()
+    raw = mixed(part, nested)
+    left = downgrade.seven_bit(parse_bytes(raw))
+    assert left is not None
+    assert bytes(left).isascii()
+    walk = list(email.message_from_bytes(bytes(left)).walk())
+    assert walk[1].get_filename() == "Übersicht.txt"
+    assert walk[2]["Content-Transfer-Encoding"] == "7bit"
+    assert payloads(bytes(left))[1] == "é".encode()
+    assert downgrade.seven_bit(left) is not None
+    assert bytes(downgrade.seven_bit(left)) == bytes(left)
+
+
+def test_what_is_ascii_already_keeps_its_bytes():
+    raw = mixed(b"Content-Type: text/plain; name=x\r\n\r\nplain  \r\n", PLAIN)
+    left = downgrade.seven_bit(parse_bytes(raw))
+    assert left is not None
+    assert raw.partition(b"8bit")[0].partition(b"Content-Transfer")[0] in bytes(left)
+
+
+# --- patched bodies --------------------------------------------------------------------------------------
+
+
+class Counting:
+    """A body that knows how much of it was read."""
+
+    def __init__(self, data):
+        self.data, self.size, self.read_so_far = data, len(data), 0
+
+    def read(self, start, stop):
+        self.read_so_far += max(min(stop, self.size) - start, 0)
+        return self.data[start:stop]
+
+
+STRETCHES = st.lists(st.tuples(st.sampled_from(["keep", "literal", "recode"]), st.binary(max_size=90)), max_size=6)
+
+
+@settings(max_examples=300, deadline=None)
+@given(STRETCHES, st.lists(st.tuples(st.integers(0, 500), st.integers(0, 200)), max_size=8), st.booleans())
+def test_a_patched_body_reads_alike_from_anywhere(stretches, reads, size_first):
+    source = Counting(b"".join(data for _, data in stretches))
+    made, expected, at = [], b"", 0
+    for kind, data in stretches:
+        end = at + len(data)
+        if kind == "literal":
+            made.append(Literal(data[::-1]))
+        elif kind == "keep":
+            made.append(Kept(source, at, end))
+        else:
+            made.append(Recode(source, at, end, "8bit", "base64", text=False, closing=True))
+        expected += b"".join(made[-1].octets())
+        at = end
+    body = PatchedBody(made)
+    if size_first:
+        assert body.size == len(expected)
+    for start, length in reads:
+        assert body.read(start, start + length) == expected[start : start + length]
+    assert b"".join(pieces(body)) == expected
+    assert body.size == len(expected)
+
+
+def test_steps_back_do_not_make_everything_anew():
+    data = b"".join(b"--o\r\n\r\n" + b"text\r\n" * 60_000 for _ in range(12)) + b"--o--\r\n"
+    source = Counting(data)
+    edits, at = [], 0
+    while (at := data.find(b"--o\r\n\r\n", at)) >= 0:
+        begin, end = at + 7, data.find(b"\r\n--o", at + 1)
+        edits.append(Edit(begin, end, Recode(source, begin, end, "8bit", "8bit", text=True)))
+        at = end
+    body = patched(source, edits)
+    assert body.size == len(data)
+    source.read_so_far = 0
+    message = Message(parse_bytes(HEAD + b"Content-Type: multipart/mixed; boundary=o\r\n\r\n").fields, body)
+    left = downgrade.seven_bit(message)
+    assert left is not None
+    assert bytes(left) == bytes(message)
+    assert source.read_so_far < 12 * len(data)
+    assert not has_long_line(body)
+    assert has_long_line(PatchedBody([Kept(BytesBody(LONG), 0, 4000)]))
