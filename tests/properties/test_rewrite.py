@@ -101,7 +101,7 @@ PEOPLE = st.lists(
         User,
         st.sampled_from(["dana", "bob", "joe"]),
         st.just("Dana Field"),
-        st.one_of(st.none(), ADDRESSES),
+        st.one_of(st.none(), ADDRESSES.filter(lambda a: a.domain != "realm.example")),
         st.sampled_from([None, False, True]),
         st.booleans(),
     ),
@@ -176,8 +176,8 @@ def test_promise_4_hidden_recipients_are_in_no_field(case):
             for b in mailboxes.read(f.text)
             if b.address
         }
-        by_login = {user.login: user.address for user in context.users if user.address}
-        assert shown <= {policy.full(by_login.get(str(a), a)).key for a in policy.smtp_always_cc}
+        known = {user.login: user.address for user in reversed(context.users) if user.address}
+        assert shown <= {policy.full(known.get(str(a), a)).key for a in policy.smtp_always_cc}
 
 
 @settings(max_examples=400, deadline=None)
