@@ -168,13 +168,21 @@ _BECAUSE = {
 }
 
 
+_OUR_WORDS = (Cause.TLS, Cause.CONNECT, Cause.DNS, Cause.LOCAL, Cause.TOKEN)
+"""Causes whose reply we made up ourselves: its codes say nothing to a person."""
+_CODES = re.compile(r"\d{3} (?:\d\.\d{1,3}\.\d{1,3} )?(?:connect to \S+: )?")
+
+
 def why(entry: Entry) -> str:
     """Why a mail waits, as the end of a sentence; "" when nothing is known."""
     outcome = last_deferral(entry)
     if outcome is None:
         return ""
     hop = _ADDRESS_OF_NAME.sub("", outcome.host) or "the next hop"
-    return _BECAUSE.get(outcome.cause, "{hop} says {said}").format(hop=hop, said=outcome.reply)
+    said = str(outcome.reply)
+    if outcome.cause in _OUR_WORDS:
+        said = _CODES.sub("", said)
+    return _BECAUSE.get(outcome.cause, "{hop} says {said}").format(hop=hop, said=said)
 
 
 def since(seconds: float) -> str:

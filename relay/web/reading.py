@@ -5,16 +5,16 @@ The forms are those of the commands: a mail here is what `queue list --json` and
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from relay import explain, journal
-from relay.entry import Entry, Outcome, State
+from relay.entry import Attempt, Cause, Entry, Outcome, State
 from relay.errors import RuleError
 from relay.message import Body, parse
 from relay.prepare import Setting, event_key, read
 from relay.queue import ALL, detail, summary
-from relay.routing import Upstream
+from relay.routing import OUTBOX, Upstream
 from relay.search import Search
 from relay.spool import Wanted
 from relay.status import Picture, Standing, standing
@@ -68,6 +68,18 @@ class Life:
     content: Readable | None = None
     rules: Rules | None = None
     captured: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One line of a life: an event's kind and words, or the answer that some recipients got in one try."""
+
+    at: float
+    kind: str = ""
+    text: str = ""
+    answer: Outcome | None = None
+    addresses: Sequence[str] = ()
+    way: str = ""
 
 
 async def overview(sources: Sources) -> Overview:
@@ -132,12 +144,22 @@ def _rules(entry: Entry, body: Body, setting: Setting, first: bool) -> Rules:
     return Rules(changes, explain.recipients_of(explained))
 
 
-def moments(entry: Entry) -> list[tuple[float, str, str, Outcome | None, str]]:
-    """What happened to it, in order: time, kind and words; for an answer its outcome and the TLS it came over."""
-    told: list[tuple[float, str, str, Outcome | None, str]] = [(e.at, e.kind, e.text, None, "") for e in entry.events]
+def moments(entry: Entry) -> list[Moment]:
+    """What happened to it, in order. Recipients who got the same answer in one try stand together."""
+    told = [Moment(e.at, e.kind, e.text) for e in entry.events]
     for attempt in entry.attempts:
-        told += [(attempt.at, "", "", outcome, attempt.tls) for outcome in attempt.outcomes]
-    return sorted(told, key=lambda moment: moment[0])
+        alike: dict[Outcome, list[str]] = {}
+        for outcome in attempt.outcomes:
+            alike.setdefault(replace(outcome, origin="", address=""), []).append(outcome.address)
+        told += [Moment(attempt.at, answer=one, addresses=all_, way=_way(attempt, one)) for one, all_ in alike.items()]
+    return sorted(told, key=lambda moment: moment.at)
+
+
+def _way(attempt: Attempt, outcome: Outcome) -> str:
+    """How the answer came; nothing is said of a connection that never stood, or leads into our own folder."""
+    if attempt.tls:
+        return f"over {attempt.tls}"
+    return "without TLS" if outcome.cause is Cause.PEER and outcome.host not in ("", OUTBOX) else ""
 
 
 async def octets(sources: Sources, name: str) -> Body | None:

@@ -43,6 +43,12 @@ def octets(size: int) -> str:
     return f"{size / 1024:.1f} kB" if size < 1 << 20 else f"{size / (1 << 20):.1f} MB"
 
 
+def asked_by(origin: str) -> str:
+    """Who asked for a recipient: the tracker, or an option of ours."""
+    kind, _, given = origin.partition(":")
+    return f"the tracker, as {given}" if kind == "rcpt" else f"{kind} = {given}"
+
+
 class Renderer:
     """All templates, compiled: the first visitor waits for nothing, and no request reads a file."""
 
@@ -57,7 +63,7 @@ class Renderer:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        environment.filters.update(when=when, since=since, octets=octets)
+        environment.filters.update(when=when, since=since, octets=octets, asked_by=asked_by)
         environment.globals.update(version=__version__)
         self._templates = {name: environment.get_template(f"{name}.html") for name in (*TEMPLATES, "_base", "_parts")}
         self.style = (folder / "style.css").read_bytes()

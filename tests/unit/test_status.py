@@ -41,11 +41,11 @@ def told(**picture):
     ("cause", "because"),
     [
         (Cause.AUTH, "mx.example.com:25 refuses the user or the password (451 4.4.1 refused)"),
-        (Cause.TLS, "the connection to mx.example.com:25 is not secure (451 4.4.1 refused)"),
-        (Cause.CONNECT, "mx.example.com:25 can not be reached (451 4.4.1 refused)"),
-        (Cause.DNS, "the name of mx.example.com:25 is not found (451 4.4.1 refused)"),
-        (Cause.TOKEN, "no token can be had for mx.example.com:25 (451 4.4.1 refused)"),
-        (Cause.LOCAL, "there is trouble on this host (451 4.4.1 refused)"),
+        (Cause.TLS, "the connection to mx.example.com:25 is not secure (refused)"),
+        (Cause.CONNECT, "mx.example.com:25 can not be reached (refused)"),
+        (Cause.DNS, "the name of mx.example.com:25 is not found (refused)"),
+        (Cause.TOKEN, "no token can be had for mx.example.com:25 (refused)"),
+        (Cause.LOCAL, "there is trouble on this host (refused)"),
         (Cause.PEER, "mx.example.com:25 says 451 4.4.1 refused"),
     ],
 )

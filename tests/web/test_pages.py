@@ -83,7 +83,7 @@ def test_one_mails_life(site):
         "deferred dana@example.com by mail.example.com[192.0.2.1]:587 without TLS: 451 4.7.1 greylisted come back",
         "relayed dana@example.com by mail.example.com[192.0.2.1]:587 over TLSv1.3 starttls verified: 250 2.0.0 queued as XYZ",
         "next try",
-        "luc rcpt:luc waits",
+        "luc the tracker, as luc waits",
         "subject_prefix Subject: #12: Crane jams Subject: [Harbour] #12: Crane jams",
         "originator From: trac@localhost",
         "The crane jams 🏗",
