@@ -8,6 +8,7 @@ from typing import Any
 
 from relay import mailboxes, prepare, rewrite
 from relay.address import Address, AddressError, parse_path
+from relay.changelines import changed_fields
 from relay.entry import Client, Entry
 from relay.errors import RelayError
 from relay.journal import escaped
@@ -135,11 +136,11 @@ def changes_of(explained: Explained) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     mail = explained.before
     for name, after in explained.steps:
-        old, new = ([field.raw for field in m.message.fields] for m in (mail, after))
+        gone, come = changed_fields(mail.message.fields, after.message.fields)
         row = {
             "rule": name,
-            "removed": [_line(raw) for raw in old if raw not in new],
-            "added": [_line(raw) for raw in new if raw not in old],
+            "removed": [_line(field.raw) for field in gone],
+            "added": [_line(field.raw) for field in come],
             "envelope": _envelope_change(mail, after),
             "body": "changed" if after.message.body is not mail.message.body else "",
             "notes": [escaped(note.text) for note in after.notes[len(mail.notes) :]],

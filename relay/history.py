@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from relay import journal
 from relay.entry import Entry
+from relay.mail import Note
 from relay.prepare import Prepared
 from relay.profiles import Chosen
 
@@ -12,7 +13,7 @@ NOTES_KEPT = 100
 
 
 def noted(entry: Entry, prepared: Prepared, now: float) -> Entry:
-    """With project, ticket and profile, and the rules' notes that its history does not show yet.
+    """With project, ticket and profile, and what the rules did and noted that its history does not show yet.
 
     A new warning is logged, too.
     """
@@ -21,8 +22,9 @@ def noted(entry: Entry, prepared: Prepared, now: float) -> Entry:
     if prepared.chosen:
         entry = assigned(entry, prepared.chosen, now)
     known = {event.text for event in entry.events if event.kind == "rule"}
-    for note in prepared.notes:
-        text = f"{note.rule}: {note.text}"
+    notes = [Note("", text) for text in prepared.changes]
+    for note in (*notes, *prepared.notes):
+        text = f"{note.rule}: {note.text}" if note.rule else note.text
         if text in known or len(known) >= NOTES_KEPT:
             continue
         known.add(text)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from relay import mime
 from relay.address import Address
+from relay.changelines import change_lines
 from relay.dialects import Facts, facts_of
 from relay.entry import Cause, Disposition, Entry, Outcome
 from relay.mail import Dropped, Mail, Note, Recipient, Refusal
@@ -17,7 +18,7 @@ from relay.people import User
 from relay.policy import Context, Stamp
 from relay.profiles import Chosen, Profile, choose
 from relay.reply import Reply
-from relay.rewrite import rewrite
+from relay.rewrite import steps
 from relay.routing import Route, route
 
 
@@ -48,6 +49,8 @@ class Prepared:
     ticket: str = ""
     chosen: Chosen | None = None
     """Whose mail it turned out to be."""
+    changes: tuple[str, ...] = ()
+    """What each rule did to the header, a line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +90,9 @@ def prepare_read(reading: Reading, setting: Setting, *, first_of_event: bool) ->
         dropped = (Dropped(r, "smtp_enabled", "smtp_enabled is false") for r in entry.envelope.recipients)
         return Prepared((), _dropped(dropped), chosen=reading.chosen)
     context = context_of(reading, setting, first_of_event=first_of_event)
-    mail = rewrite(mail, context)
+    passed = steps(mail, context)
+    changed = change_lines(mail, passed)
+    mail = passed[-1][1]
     settled = _dropped(mail.dropped)
     if mail.refusal:
         settled += _refused(mail.envelope.recipients, mail.refusal)
@@ -101,6 +106,7 @@ def prepare_read(reading: Reading, setting: Setting, *, first_of_event: bool) ->
         context.project[:100],
         context.facts.ticket[:100],
         reading.chosen,
+        changed,
     )
 
 

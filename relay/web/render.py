@@ -43,10 +43,12 @@ def octets(size: int) -> str:
     return f"{size / 1024:.1f} kB" if size < 1 << 20 else f"{size / (1 << 20):.1f} MB"
 
 
-def asked_by(origin: str) -> str:
-    """Who asked for a recipient: the tracker, or an option of ours."""
+def asked_by(origin: str, address: str) -> str:
+    """Who asked for a recipient: the tracker, by whatever name, or an option of ours."""
     kind, _, given = origin.partition(":")
-    return f"the tracker, as {given}" if kind == "rcpt" else f"{kind} = {given}"
+    if kind != "rcpt":
+        return f"{kind} = {given}"
+    return "the tracker" if given == address else f"the tracker, as {given}"
 
 
 class Renderer:

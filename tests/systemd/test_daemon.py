@@ -14,7 +14,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTIVATE = shutil.which("systemd-socket-activate")
-CONFIG = """[listener]
+CONFIG = """[status]
+listen =
+[listener]
 listen = systemd:trackers
 hostname = relay.example.com
 [notification]

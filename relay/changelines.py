@@ -1,0 +1,59 @@
+"""Change lines: what each rule did to a mail, in words for its history, where the octets do not stay."""
+
+from collections.abc import Iterator, Sequence
+
+from relay import encoded_word
+from relay.mail import Mail
+from relay.message import Field
+
+LONGEST = 200
+"""Characters of a field's value that are kept."""
+MOST = 30
+"""Lines about one mail."""
+_TRACE = "trace_fields"
+"""The rule that does the same to every mail; what it does beyond that it notes itself."""
+
+
+def change_lines(before: Mail, steps: Sequence[tuple[str, Mail]]) -> tuple[str, ...]:
+    """A line for each field that a rule changed, added or removed: `subject_prefix: Subject: "x" became "[P] x"`."""
+    found: list[str] = []
+    mail = before
+    for rule, after in steps:
+        if after.message is not mail.message and rule != _TRACE:
+            found += (f"{rule}: {line}" for line in _lines(mail, after))
+        mail = after
+    return tuple(found[:MOST])
+
+
+def _lines(before: Mail, after: Mail) -> Iterator[str]:
+    gone, come = changed_fields(before.message.fields, after.message.fields)
+    for name in dict.fromkeys(field.name for field in (*gone, *come)):
+        were, are = (", ".join(_shown(field) for field in fields if field.name == name) for fields in (gone, come))
+        title = _title(next(field for field in (*come, *gone) if field.name == name))
+        if were and are:
+            yield f"{title}: {were} became {are}"
+        else:
+            yield f"{title}: {were or are} {'removed' if were else 'added'}"
+    if before.message.body is not after.message.body:
+        yield "the body was re-encoded"
+
+
+def changed_fields(old: Sequence[Field], new: Sequence[Field]) -> tuple[list[Field], list[Field]]:
+    """The fields that went and those that came. Linear, and quick where nothing has changed."""
+    return ([], []) if old is new else (_without(old, new), _without(new, old))
+
+
+def _without(fields: Sequence[Field], others: Sequence[Field]) -> list[Field]:
+    same = set(map(id, others))  # a field that no rule touches stays the same object
+    left = [field for field in fields if id(field) not in same]
+    raws = {field.raw for field in others} if left else set()
+    return [field for field in left if field.raw not in raws]
+
+
+def _title(field: Field) -> str:
+    return field.raw.partition(b":")[0].strip().decode("ascii", "replace")
+
+
+def _shown(field: Field) -> str:
+    text = encoded_word.clean(encoded_word.decode(field.text))
+    return f'"{text[:LONGEST]}..."' if len(text) > LONGEST else f'"{text}"'
