@@ -7,6 +7,7 @@ from typing import Any
 
 from relay import control
 from relay.commands import archive, filters, queue, trace
+from relay.commands.asking import Asking
 from relay.control import NoDaemon
 from relay.errors import NoSuchMail, RelayError
 from relay.loaded import Configuration
@@ -57,9 +58,9 @@ def declare(commands: Any) -> None:
         parser.set_defaults(in_spool=True)
 
 
-def _reload(_arguments: argparse.Namespace, configuration: Configuration) -> int:
+def _reload(_arguments: argparse.Namespace, ask: Asking) -> int:
     try:
-        [answer] = control.ask(control.socket_path(configuration), {"do": "reload"})
+        [answer] = control.ask(control.socket_path(ask.configuration), {"do": "reload"})
     except NoDaemon:
         print("tracker-relay: no daemon is running with this configuration", file=sys.stderr)
         return os.EX_UNAVAILABLE
@@ -74,7 +75,8 @@ def _reload(_arguments: argparse.Namespace, configuration: Configuration) -> int
 def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
     """Run one of these commands; a RelayError is one line and 69, or 66 for a mail that nobody knows."""
     try:
-        return int(arguments.function(arguments, configuration))
+        with Asking(configuration) as ask:
+            return int(arguments.function(arguments, ask))
     except NoSuchMail as fault:
         print(f"tracker-relay: {fault}", file=sys.stderr)
         return os.EX_NOINPUT

@@ -25,10 +25,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from relay.commands import filters, printing
-from relay.commands.asking import ask
+from relay.commands.asking import Asking
 from relay.commands.queue import changed, refused, status, still
-from relay.errors import DamagedMail
-from relay.loaded import Configuration
+from relay.errors import DamagedMail, RelayError
 from relay.queue.moving import LONGEST_FORM
 
 _PIECE = 65536
@@ -52,13 +51,13 @@ def declare_import(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(function=bring)
 
 
-def export(arguments: argparse.Namespace, configuration: Configuration) -> int:
+def export(arguments: argparse.Namespace, ask: Asking) -> int:
     """`queue export`: see above."""
     piped = arguments.output == Path("-")
     try:
         if piped and (arguments.remove or arguments.json):
             raise filters.Usage("--remove and --json need a file: standard output is the archive")
-        ids = filters.chosen(arguments, configuration, "export")
+        ids = filters.chosen(arguments, ask, "export")
     except (filters.Usage, filters.Declined) as fault:
         return refused(fault)
     if arguments.dry_run or not ids:
@@ -67,24 +66,32 @@ def export(arguments: argparse.Namespace, configuration: Configuration) -> int:
     before: dict[str, Any] = {}
     try:
         with _target(arguments.output) as file:
-            rows = list(_written(arguments, configuration, ids, file, before))
+            rows = list(_written(arguments, ask, ids, file, before))
     except BaseException as fault:
-        for some in filters.in_chunks(list(before)):
-            asked = {"do": "restore", "ids": some, "before": {name: before[name] for name in some}}
-            list(ask(configuration, asked))
+        _restore(ask, before)
         if not isinstance(fault, OSError):
             raise
         print(f"tracker-relay: {arguments.output}: {fault.strerror or fault}; nothing is exported", file=sys.stderr)
         return os.EX_CANTCREAT
     if arguments.remove:
         kept = [row for row in rows if row["result"] != "done"]
-        rows = [*kept, *changed(configuration, "remove", list(before))]
+        rows = [*kept, *changed(ask, "remove", list(before))]
     if arguments.json:
         printing.as_json(rows)
     else:
         for row in rows:
             print(f"{row['id']}: {row['text']}", file=sys.stderr if piped else sys.stdout)
     return status([row["result"] for row in rows])
+
+
+def _restore(ask: Asking, before: dict[str, Any]) -> None:
+    try:
+        for some in filters.in_chunks(list(before)):
+            asked = {"do": "restore", "ids": some, "before": {name: before[name] for name in some}}
+            list(ask(asked))
+    except RelayError as fault:
+        told = "some mails stay held with the reason `exported to`: release them when it is mended"
+        print(f"tracker-relay: {fault}; {told}", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -113,26 +120,26 @@ def _target(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _written(
-    arguments: argparse.Namespace, configuration: Configuration, ids: list[str], file: IO[bytes], before: dict[str, Any]
+    arguments: argparse.Namespace, ask: Asking, ids: list[str], file: IO[bytes], before: dict[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Write the mails of these ids; what became of each. `before` gets what those were that are set aside."""
     with tarfile.open(fileobj=file, mode="w|") as tar:
         for some in filters.in_chunks(ids):
-            for row in _set_aside(arguments, configuration, some):
+            for row in _set_aside(arguments, ask, some):
                 stored = row.pop("entry", None)
                 if stored is not None:
                     if not arguments.copy:
                         before[row["id"]] = {name: stored.get(name) for name in ("state", "reason", "due")}
-                    _add(tar, configuration, row["id"], stored)
+                    _add(tar, ask, row["id"], stored)
                 yield row
 
 
-def _set_aside(arguments: argparse.Namespace, configuration: Configuration, ids: list[str]) -> Iterator[dict[str, Any]]:
+def _set_aside(arguments: argparse.Namespace, ask: Asking, ids: list[str]) -> Iterator[dict[str, Any]]:
     if not arguments.copy:
         where = "standard output" if arguments.output == Path("-") else str(arguments.output.absolute())
-        yield from changed(configuration, "set-aside", ids, still(arguments), to=where)
+        yield from changed(ask, "set-aside", ids, still(arguments), to=where)
         return
-    for row in ask(configuration, {"do": "form", "ids": ids}):
+    for row in ask({"do": "form", "ids": ids}):
         found = row["entry"] is not None
         yield row | {
             "result": "done" if found else "gone",
@@ -140,8 +147,8 @@ def _set_aside(arguments: argparse.Namespace, configuration: Configuration, ids:
         }
 
 
-def _add(tar: tarfile.TarFile, configuration: Configuration, name: str, stored: dict[str, Any]) -> None:
-    octets = _Octets(line["octets"] for line in ask(configuration, {"do": "cat", "id": name}))
+def _add(tar: tarfile.TarFile, ask: Asking, name: str, stored: dict[str, Any]) -> None:
+    octets = _Octets(line["octets"] for line in ask({"do": "cat", "id": name}))
     form = json.dumps(stored, ensure_ascii=False, indent=1).encode("utf-8", "surrogatepass")
     for suffix, size, content in (("json", len(form), io.BytesIO(form)), ("eml", stored.get("size", 0), octets)):
         member = tarfile.TarInfo(f"{name}.{suffix}")
@@ -167,7 +174,7 @@ class _Octets(io.RawIOBase):
         return given
 
 
-def bring(arguments: argparse.Namespace, configuration: Configuration) -> int:
+def bring(arguments: argparse.Namespace, ask: Asking) -> int:
     """`queue import`: every mail of the file, each on its own; stops at the first that is damaged."""
     results: list[str] = []
     try:
@@ -175,7 +182,7 @@ def bring(arguments: argparse.Namespace, configuration: Configuration) -> int:
             piped = arguments.file == Path("-")
             file = sys.stdin.buffer if piped else stack.enter_context(arguments.file.open("rb"))
             tar = stack.enter_context(tarfile.open(fileobj=file, mode="r|*"))
-            rows = _noted(_brought(arguments, configuration, tar), results)
+            rows = _noted(_brought(arguments, ask, tar), results)
             if arguments.json:
                 printing.as_json(rows)
             else:
@@ -204,9 +211,7 @@ def _noted(rows: Iterator[dict[str, Any]], results: list[str]) -> Iterator[dict[
         yield row
 
 
-def _brought(
-    arguments: argparse.Namespace, configuration: Configuration, tar: tarfile.TarFile
-) -> Iterator[dict[str, Any]]:
+def _brought(arguments: argparse.Namespace, ask: Asking, tar: tarfile.TarFile) -> Iterator[dict[str, Any]]:
     form: tuple[str, bytes] | None = None
     for member in tar:
         name, _, suffix = member.name.rpartition(".")
@@ -216,7 +221,7 @@ def _brought(
         if suffix == "json" and form is None and member.size <= LONGEST_FORM:
             form = name, content.read()
         elif suffix == "eml" and form is not None and form[0] == name:
-            yield from _one(arguments, configuration, form[1], member.size, content)
+            yield from _one(arguments, ask, form[1], member.size, content)
             form = None
         else:
             raise _Damaged(f"{member.name} is not what export writes")
@@ -225,12 +230,12 @@ def _brought(
 
 
 def _one(
-    arguments: argparse.Namespace, configuration: Configuration, form: bytes, size: int, content: IO[bytes]
+    arguments: argparse.Namespace, ask: Asking, form: bytes, size: int, content: IO[bytes]
 ) -> Iterator[dict[str, Any]]:
     request = {"do": "take-in", "form": len(form), "octets": len(form) + size, "hold": arguments.hold}
     pieces = itertools.chain((form,), iter(lambda: content.read(_PIECE), b""))
     where = "standard input" if arguments.file == Path("-") else arguments.file.name
     try:
-        yield from ask(configuration, {**request, "to": where}, pieces)
+        yield from ask({**request, "to": where}, pieces)
     except DamagedMail as fault:
         raise _Damaged(str(fault)) from fault

@@ -4,8 +4,8 @@ import asyncio
 import concurrent.futures.thread  # noqa: F401 - before we become a user who may not read Python's folder
 import contextlib
 import os
-from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from typing import Any, TypeVar
 
 from relay import control
 from relay.control import NoDaemon
@@ -13,44 +13,72 @@ from relay.errors import RelayError
 from relay.loaded import Configuration
 
 Lines = Iterator[dict[str, Any]]
+T = TypeVar("T")
 
 
-def ask(configuration: Configuration, request: dict[str, Any], octets: Iterable[bytes] = ()) -> Lines:
-    """The lines of the daemon's answer, or of the spool's own when no daemon runs. Raises RelayError."""
-    try:
-        return control.ask(control.socket_path(configuration), request, octets)
-    except NoDaemon:
-        return _offline(configuration, request, octets)
+class Asking:
+    """One command's questions. Without a daemon the spool is opened with the first and closed at the end.
 
+    Root works on a spool as the user whom it belongs to, so that no file of root's is left in it, and is
+    root again between two lines of an answer: what the command itself reads and writes is root's own.
+    """
 
-def _offline(configuration: Configuration, request: dict[str, Any], octets: Iterable[bytes]) -> Lines:
-    """Open the spool and ask the same Queue that the daemon asks."""
-    from relay import app  # noqa: PLC0415 - the daemon's parts are not needed to ask it
-    from relay.systemd import Systemd  # noqa: PLC0415
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self._open = contextlib.ExitStack()
+        self._relay: Any = None
+        self._runner: asyncio.Runner | None = None
 
-    async def following() -> AsyncIterator[bytes]:
-        for piece in octets:
-            yield piece
+    def __enter__(self) -> "Asking":
+        return self
 
-    by = control.user_name(os.getuid())
-    with _as_owner(configuration.spool.path), asyncio.Runner() as runner:
-        relay = app.Relay(configuration, Systemd({}))
-        runner.run(relay.spool.open())
+    def __exit__(self, *fault: object) -> None:
+        self._open.close()
+
+    def __call__(self, request: dict[str, Any], octets: Iterable[bytes] = ()) -> Lines:
+        """The lines of the daemon's answer, or of the spool's own when no daemon runs. Raises RelayError."""
+        if self._relay is None:
+            with contextlib.suppress(NoDaemon):
+                return control.ask(control.socket_path(self.configuration), request, octets)
+            self._open_spool()
+        return self._offline({**request, "by": control.user_name(os.getuid())}, octets)
+
+    def _open_spool(self) -> None:
+        from relay import app  # noqa: PLC0415 - the daemon's parts are not needed to ask it
+        from relay.systemd import Systemd  # noqa: PLC0415
+
+        relay = app.Relay(self.configuration, Systemd({}))
+        self._runner = self._open.enter_context(asyncio.Runner())
+        self._step(relay.spool.open())
+        self._relay = relay
+        self._open.callback(lambda: self._step(relay.spool.close()))
+
+    def _offline(self, request: dict[str, Any], octets: Iterable[bytes]) -> Lines:
+        """Ask the same Queue that the daemon asks."""
+
+        async def following() -> AsyncIterator[bytes]:
+            for piece in octets:
+                yield piece
+
+        async def next_line() -> dict[str, Any] | None:
+            return await anext(lines, None)
+
+        lines = self._relay.queue.answer(request, following())
         try:
-            lines = relay.queue.answer({**request, "by": by}, following())
-
-            async def next_line() -> dict[str, Any] | None:
-                return await anext(lines, None)
-
-            while (line := runner.run(next_line())) is not None:
+            while (line := self._step(next_line())) is not None:
                 yield line
         finally:
-            runner.run(relay.spool.close())
+            self._step(lines.aclose())
+
+    def _step(self, work: Coroutine[Any, Any, T]) -> T:
+        assert self._runner is not None
+        with _as_owner(self.configuration.spool.path):
+            return self._runner.run(work)
 
 
 @contextlib.contextmanager
 def _as_owner(path: str) -> Iterator[None]:
-    """Root works on a spool as the user whom it belongs to, so that no file of root's is left in it."""
+    """For root: the spool's owner meanwhile. Raises RelayError when there is no spool."""
     try:
         status = os.stat(path)
     except OSError as fault:

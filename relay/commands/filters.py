@@ -5,9 +5,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from relay.commands.asking import ask
+from relay.commands.asking import Asking
 from relay.entry import State
-from relay.loaded import Configuration
 from relay.options import duration
 
 
@@ -84,7 +83,7 @@ def ids_of(arguments: argparse.Namespace) -> list[str]:
     return named
 
 
-def chosen(arguments: argparse.Namespace, configuration: Configuration, verb: str) -> list[str]:
+def chosen(arguments: argparse.Namespace, ask: Asking, verb: str) -> list[str]:
     """The ids that a change is for: those named, or those that the filters find once somebody has said yes.
 
     Raises Usage when nothing at all is asked for, or nobody can say yes; Declined when he says no.
@@ -96,7 +95,7 @@ def chosen(arguments: argparse.Namespace, configuration: Configuration, verb: st
         return ids
     if not (ids or filtered or wanted_states or arguments.all):
         raise Usage("name ids, filters or --all")
-    found = find(configuration, verb, filtered | ({"ids": ids} if ids else {}), wanted_states)
+    found = find(ask, verb, filtered | ({"ids": ids} if ids else {}), wanted_states)
     counts = ", ".join(f"{sum(s == state for _, s in found)} {state}" for state in State if state is not State.DONE)
     print(f"{len(found)} {'mail matches' if len(found) == 1 else 'mails match'}: {counts}", file=sys.stderr)
     if found and not (ids or arguments.yes or arguments.dry_run):
@@ -104,9 +103,7 @@ def chosen(arguments: argparse.Namespace, configuration: Configuration, verb: st
     return [name for name, _ in found]
 
 
-def find(
-    configuration: Configuration, verb: str, filtered: dict[str, Any], wanted: Sequence[str]
-) -> list[tuple[str, str]]:
+def find(ask: Asking, verb: str, filtered: dict[str, Any], wanted: Sequence[str]) -> list[tuple[str, str]]:
     """Ids and states of what the filters mean."""
     spare = verb in ("release", "retry") and "reason" not in filtered and "ids" not in filtered
     found: list[tuple[str, str]] = []
@@ -114,7 +111,7 @@ def find(
     for at in range(0, max(len(named), 1), CHUNK):
         some = {**filtered, "ids": named[at : at + CHUNK]} if named else filtered
         request = {"do": "find", "for": verb, "search": some, "states": list(wanted), "spare_exported": spare}
-        found += [(row["id"], row["state"]) for line in ask(configuration, request) for row in line["entries"]]
+        found += [(row["id"], row["state"]) for line in ask(request) for row in line["entries"]]
     return found
 
 

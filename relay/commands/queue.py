@@ -9,15 +9,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from relay.commands import filters, printing
-from relay.commands.asking import ask
+from relay.commands.asking import Asking
 from relay.journal import escaped
-from relay.loaded import Configuration
 
 _SHOWN = 1000
 """Mails that a listing for people shows at most, unless more are asked for."""
 
 
-def show_list(arguments: argparse.Namespace, configuration: Configuration) -> int:
+def show_list(arguments: argparse.Namespace, ask: Asking) -> int:
     """`queue list`: one line or one object a mail."""
     limit = arguments.limit if arguments.limit is not None else (0 if arguments.json else _SHOWN)
     request = {
@@ -27,7 +26,7 @@ def show_list(arguments: argparse.Namespace, configuration: Configuration) -> in
         "limit": limit + 1 if limit else 0,
         "search": filters.search(arguments) | ({"ids": arguments.ids} if arguments.ids else {}),
     }
-    rows = (row for line in ask(configuration, request) for row in line["entries"])
+    rows = (row for line in ask(request) for row in line["entries"])
     shown = itertools.islice(rows, limit) if limit else rows
     if arguments.json:
         printing.as_json(shown)
@@ -54,24 +53,24 @@ def _line(row: dict[str, Any]) -> str:
     return told + (f"  ({escaped(row['reason'])})" if row["reason"] else "")
 
 
-def cat(arguments: argparse.Namespace, configuration: Configuration) -> int:
+def cat(arguments: argparse.Namespace, ask: Asking) -> int:
     """`queue cat`: the octets, and nothing else."""
-    for line in ask(configuration, {"do": "cat", "id": arguments.id}):
+    for line in ask({"do": "cat", "id": arguments.id}):
         sys.stdout.buffer.write(base64.b64decode(line["octets"]))
     sys.stdout.buffer.flush()
     return os.EX_OK
 
 
-def change(arguments: argparse.Namespace, configuration: Configuration) -> int:
+def change(arguments: argparse.Namespace, ask: Asking) -> int:
     """hold, release, retry, drop, bounce: by id, or whatever the filters mean."""
     try:
-        ids = filters.chosen(arguments, configuration, arguments.verb)
+        ids = filters.chosen(arguments, ask, arguments.verb)
     except (filters.Usage, filters.Declined) as fault:
         return refused(fault)
     if arguments.dry_run:
         return _dry(arguments, ids)
     results: list[str] = []
-    rows = _noted(changed(configuration, arguments.verb, ids, still(arguments)), results)
+    rows = _noted(changed(ask, arguments.verb, ids, still(arguments)), results)
     if arguments.json:
         printing.as_json(rows)
     else:
@@ -94,11 +93,11 @@ def still(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def changed(
-    configuration: Configuration, verb: str, ids: list[str], more: dict[str, Any] | None = None, **also: Any
+    ask: Asking, verb: str, ids: list[str], more: dict[str, Any] | None = None, **also: Any
 ) -> Iterator[dict[str, Any]]:
     """Ask for the change, many ids to a request; what became of each."""
     for some in filters.in_chunks(ids):
-        for line in ask(configuration, {"do": verb, "ids": some, **(more or {}), **also}):
+        for line in ask({"do": verb, "ids": some, **(more or {}), **also}):
             yield from line["changed"]
 
 

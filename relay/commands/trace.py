@@ -7,25 +7,24 @@ from collections.abc import Iterator
 from typing import Any
 
 from relay.commands import printing
-from relay.commands.asking import ask
+from relay.commands.asking import Asking
 from relay.commands.printing import when
 from relay.journal import escaped
-from relay.loaded import Configuration
 
 
-def trace(arguments: argparse.Namespace, configuration: Configuration) -> int:
+def trace(arguments: argparse.Namespace, ask: Asking) -> int:
     """Every mail that the word names, history included."""
-    lines = ask(configuration, {"do": "trace", "what": arguments.what})
+    lines = ask({"do": "trace", "what": arguments.what})
     _print(arguments, (row for line in lines for row in line["entries"]))
     return os.EX_OK
 
 
-def show(arguments: argparse.Namespace, configuration: Configuration) -> int:
+def show(arguments: argparse.Namespace, ask: Asking) -> int:
     """The mails of these ids; one that is not known is named, and the rest are shown."""
     missing: list[str] = []
 
     def rows() -> Iterator[dict[str, Any]]:
-        for line in ask(configuration, {"do": "show", "ids": arguments.ids}):
+        for line in ask({"do": "show", "ids": arguments.ids}):
             missing.extend([] if line["entries"] else [line["id"]])
             yield from line["entries"]
 

@@ -5,7 +5,8 @@ root or the packages these tests skip and say so; under CI=true they fail instea
 """
 
 from tests.e2e.daemon import daemon
+from tests.e2e.hop import hop, relay
 from tests.e2e.postfix import certificates, postfix, postfix_server, upstream_lines
 from tests.e2e.tracker import roundup, trac
 
-__all__ = ["certificates", "daemon", "postfix", "postfix_server", "roundup", "trac", "upstream_lines"]
+__all__ = ["certificates", "daemon", "hop", "postfix", "postfix_server", "relay", "roundup", "trac", "upstream_lines"]

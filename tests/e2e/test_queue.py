@@ -1,4 +1,4 @@
-"""The queue in an administrator's hand: with a running daemon and with a stopped one, and racing with deliveries."""
+"""The queue in an administrator's hand: with a running daemon and with a stopped one."""
 
 import json
 import os
@@ -6,99 +6,13 @@ import pwd
 import re
 import socket
 import stat
-import subprocess
-import sys
-import threading
 import time
 
 import pytest
 
+from tests.e2e.hop import closed_port
+
 USER_NAME = pwd.getpwuid(os.getuid()).pw_name
-ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
-
-
-class Hop:
-    """A next hop that can be closed and opened: it accepts mail and counts it by Subject."""
-
-    def __init__(self):
-        self.subjects = []
-        self.delay = 0.0
-        self.sock = socket.create_server(("127.0.0.1", 0), backlog=100)
-        self.port = self.sock.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self):
-        while True:
-            try:
-                client, _ = self.sock.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._talk, args=(client,), daemon=True).start()
-
-    def _talk(self, client):
-        with client, client.makefile("rwb") as lines:
-            try:
-                self._serve(lines)
-            except (OSError, ValueError):
-                return
-
-    def _serve(self, lines):
-        def say(text):
-            lines.write(text + b"\r\n")
-            lines.flush()
-
-        say(b"220 hop")
-        while line := lines.readline():
-            if line.startswith(b"DATA"):
-                say(b"354 go")
-                octets = b""
-                while (line := lines.readline()) != b".\r\n":
-                    octets += line
-                time.sleep(self.delay)
-                self.subjects.append(re.search(rb"Subject: (.*)\r", octets)[1].decode())
-            if line.startswith(b"QUIT"):
-                return
-            say(b"250 ok")
-
-
-@pytest.fixture
-def hop():
-    made = Hop()
-    yield made
-    made.sock.close()
-
-
-@pytest.fixture
-def relay(daemon):
-    def configure(port, first="1h"):
-        return daemon.configure(
-            f"""
-            [retry]
-            first = {first}
-
-            [notification]
-            smtp_enabled = true
-            smtp_from = bugs@example.com
-            smtp_server = 127.0.0.1
-            smtp_port = {port}
-            use_tls = false
-            """
-        )
-
-    def command(*arguments, status=0, **more):
-        line = [sys.executable, "-m", "relay", "--config", str(daemon.folder / "config.ini"), *arguments]
-        result = subprocess.run(line, capture_output=True, timeout=60, **more)
-        assert result.returncode == status, (result.stdout, result.stderr)
-        return result.stdout.decode() + result.stderr.decode()
-
-    daemon.set_hop, daemon.command = configure, command
-    return daemon
-
-
-def closed_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 @pytest.mark.parametrize("running", [True, False])
@@ -172,46 +86,6 @@ def test_reload_without_a_daemon(relay, hop):
     assert "no daemon is running" in relay.command("reload", status=69)
 
 
-def test_commands_race_with_deliveries_and_nothing_is_lost_or_doubled(relay, hop):
-    hop.delay = 0.01
-    relay.set_hop(hop.port, first="1s").start()
-    expected = [f"m{number}" for number in range(60)]
-    stop = threading.Event()
-    ids = set()
-
-    def meddle():
-        while not stop.is_set():
-            rows = json.loads(relay.command("queue", "list", "--json"))
-            ids.update(row["id"] for row in rows)
-            names = [row["id"] for row in rows][:10]
-            for verb in ("hold", "release", "retry"):
-                if names:
-                    line = [
-                        sys.executable,
-                        "-m",
-                        "relay",
-                        "--config",
-                        str(relay.folder / "config.ini"),
-                        "queue",
-                        verb,
-                        *names,
-                    ]
-                    subprocess.run(line, capture_output=True, timeout=60)
-
-    thread = threading.Thread(target=meddle)
-    thread.start()
-    for subject in expected:
-        relay.send(f"Subject: {subject}\r\n\r\nx\r\n".encode())
-    time.sleep(2)
-    stop.set()
-    thread.join()
-    for row in json.loads(relay.command("queue", "list", "--json")):
-        relay.command("queue", "release" if row["state"] == "held" else "retry", row["id"], status=0)
-    relay.wait_sent(60)
-    time.sleep(0.3)
-    assert sorted(hop.subjects) == sorted(expected)
-
-
 def test_the_socket_is_closed_to_others(relay, hop):
     relay.set_hop(hop.port).start()
     path = relay.folder / "var" / "spool" / "control.sock"
@@ -239,17 +113,3 @@ def test_the_socket_is_closed_to_others(relay, hop):
     assert relay.command("queue", "list") == "the queue is empty\n"
     assert relay.stop() == 0
     assert not path.exists()
-
-
-@ROOT_ONLY
-def test_root_leaves_no_file_of_its_own_in_a_foreign_spool(relay, hop):
-    relay.set_hop(hop.port)
-    spool = relay.folder / "var" / "spool"
-    spool.mkdir(parents=True, mode=0o700)
-    for folder in (relay.folder, *relay.folder.parents):
-        if folder.is_relative_to("/tmp") and folder != folder.parent and str(folder) != "/tmp":
-            folder.chmod(folder.stat().st_mode | 0o055)
-    os.chown(spool, 65534, 65534)
-    assert relay.command("queue", "list") == "the queue is empty\n"
-    owners = {path.stat().st_uid for path in spool.rglob("*")}
-    assert owners == {65534}
