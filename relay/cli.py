@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from relay import __version__, commands, config, control, places, reference
+from relay import __version__, commands, config, control, importing, places, reference
 from relay.errors import RelayError
 from relay.loaded import Configuration
 
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--json", action="store_true", help="one JSON object")
     explain.set_defaults(function=_explain)
     commands.declare(subparsers)
+    importing.declare(subparsers)
     drop_in = subparsers.add_parser("sendmail", help="drop-in for sendmail(1)", prefix_chars="+", add_help=False)
     drop_in.add_argument("words", nargs="*")
     drop_in.set_defaults(function=_sendmail)
