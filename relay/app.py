@@ -21,17 +21,20 @@ from relay.entry import Attempt, Entry, new_id
 from relay.errors import RelayError
 from relay.events import Events
 from relay.listening import Listener
-from relay.loaded import Configuration, profiles_of
+from relay.loaded import Configuration, profiles_of, token_folder, upstreams_of
 from relay.mail import Mail
 from relay.message import Body, Message
 from relay.prepare import Prepared, Reading, Setting, event_key, hint, prepare_read, read
 from relay.profiles import Profile
 from relay.queue import Parts, Queue
+from relay.renewal import Renewal
 from relay.reports import Reports
 from relay.retry import RetryOptions
 from relay.routing import Route, Upstream
 from relay.statuspage import Sources, StatusPage
 from relay.systemd import Systemd
+from relay.tokens import Keeper
+from relay.tokenstore import TokenStore
 from relay.upstream import Upstreams
 
 GRACE = 10.0
@@ -52,7 +55,9 @@ class Relay:
         self.setting = setting_of(configuration)
         self.spool = spool.create(configuration.spool, time.time)
         self.events = Events(self.spool, time.time)
-        self.upstreams = Upstreams(configuration.timeouts, self.setting.hostname, time.time)
+        self.tokens = Keeper(Renewal(TokenStore(token_folder(configuration)), time.time), time.time)
+        self.tokens.use(upstreams_of(configuration))
+        self.upstreams = Upstreams(configuration.timeouts, self.setting.hostname, time.time, self.tokens)
         self.delivery = Delivery(
             self.spool,
             self._prepare,
@@ -123,6 +128,7 @@ class Relay:
         try:
             await self.listener.start()
             await self.control.start()
+            self.tokens.start()
             delivering = asyncio.create_task(self.delivery.run())
             told = asyncio.create_task(stopping.wait())
             ready(self)
@@ -137,6 +143,7 @@ class Relay:
             await self.control.stop()
             await self.page.close()
             await self.upstreams.close()
+            await self.tokens.stop()
             await self.spool.close()
 
     def reload(self) -> "Reloaded":
@@ -164,6 +171,7 @@ class Relay:
         self.configuration = replace(new, spool=old.spool)
         self.setting = setting_of(self.configuration)
         self.upstreams.timeouts = new.timeouts
+        self.tokens.use(upstreams_of(self.configuration))
         self.listener.setting = self._listener_setting()
         self.delivery.wake()
         if new.status != old.status or not self.page.is_open:
@@ -176,8 +184,19 @@ class Relay:
             reloaded = self.reload()
             yield {"faults": reloaded.faults, "warnings": reloaded.warnings}
             return
+        if request.get("do") == "signed-in":
+            yield await self._signed_in(str(request.get("mark", "")), str(request.get("by", "")))
+            return
         async for line in self.queue.answer(request, octets):
             yield line
+
+    async def _signed_in(self, mark: str, by: str) -> dict[str, Any]:
+        """Somebody gave a client new tokens: its next hops are tried again, and the mail that waited for them."""
+        hops = upstreams_of(self.configuration)
+        names = [hop.name for hop in hops if hop.oauth and hop.oauth.mark == mark]
+        self.tokens.use(hops)
+        self.upstreams.forgive(names)
+        return {"due": await self.queue.due_again(names, by)}
 
     async def _prepare(self, entry: Entry, body: Body) -> Prepared:
         """Rewrite and route; pure, so a large mail goes through a thread and the event loop does not wait for it."""

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from relay import routing, secretfile
+from relay import oauth_checks, routing, secretfile
 from relay.admission import Listen
 from relay.loaded import Loaded
 from relay.profile_checks import PROFILE_CHECKS
@@ -156,6 +156,7 @@ CHECKS: tuple[Callable[[Loaded], None], ...] = (
     _open_relay,
     _clashes,
     *PROFILE_CHECKS,
+    oauth_checks.tokens,
     _dropping,
     _short_addresses,
     _status,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from relay import __version__, commands, config, control, importing, places, reference
+from relay import __version__, authorize, commands, config, control, importing, places, reference
 from relay.errors import RelayError
 from relay.loaded import Configuration
 
@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = _parser().parse_args(argv)
         if getattr(arguments, "in_spool", False):
             return _in_spool(arguments)
+        if hasattr(arguments, "auth"):
+            return _authorize(arguments)
         command: Callable[[argparse.Namespace], int] = arguments.function
         return command(arguments)
     except KeyboardInterrupt:
@@ -62,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.set_defaults(function=_explain)
     commands.declare(subparsers)
     importing.declare(subparsers)
+    authorize.declare(subparsers)
     drop_in = subparsers.add_parser("sendmail", help="drop-in for sendmail(1)", prefix_chars="+", add_help=False)
     drop_in.add_argument("words", nargs="*")
     drop_in.set_defaults(function=_sendmail)
@@ -120,6 +123,12 @@ def _in_spool(arguments: argparse.Namespace) -> int:
             print(line, file=sys.stderr)
         return EX_CONFIG
     return commands.run(arguments, loaded.configuration)
+
+
+def _authorize(arguments: argparse.Namespace) -> int:
+    """The commands about OAuth2 tokens."""
+    configuration = _configured(arguments)
+    return EX_CONFIG if configuration is None else authorize.run(arguments, configuration)
 
 
 def _explain(arguments: argparse.Namespace) -> int:

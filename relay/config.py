@@ -17,6 +17,7 @@ from relay.checks import CHECKS
 from relay.inifile import SECRET_MODES, Fault, IniFile, Value
 from relay.journal import LogOptions
 from relay.loaded import Configuration, Loaded, ProfileSection
+from relay.oauth import OAuthOptions
 from relay.people import User
 from relay.policy import Policy
 from relay.profiles import Match, MatchOptions
@@ -67,20 +68,21 @@ class _Reader:
             if not kinds_of(section) and section not in (USERS, "DEFAULT"):
                 self.faults.append(Fault(self.ini.lines[section], section, "", _no_section(section)))
         made = {section: self._section(section) for section in SECTIONS}
-        policy, next_hop = made["notification"]
+        policy, *hop = made["notification"]
+        next_hop = _next_hop(*hop)
         return Configuration(
             self.path,
             cast(ListenerOptions, made["listener"][0]),
             cast(SpoolOptions, made["spool"][0]),
             cast(RetryOptions, made["retry"][0]),
             cast(Policy, policy),
-            cast(NextHopOptions, next_hop),
+            next_hop,
             cast(Timeouts, made["timeouts"][0]),
             cast(LogOptions, made["log"][0]),
             cast(StatusOptions, made["status"][0]),
             self._users(),
             tuple(self._profile(section, policy, next_hop) for section, _ in self._prefixed("notification")),
-            tuple((name, self._section(section)[0]) for section, name in self._prefixed("upstream")),
+            tuple((name, _next_hop(*self._section(section))) for section, name in self._prefixed("upstream")),
         )
 
     def _prefixed(self, wanted: str) -> list[tuple[str, str]]:
@@ -94,7 +96,7 @@ class _Reader:
         return ProfileSection(
             section,
             dataclasses.replace(policy, **own[Policy]),
-            routing.inherited(next_hop, own[NextHopOptions]),
+            routing.inherited(next_hop, own[NextHopOptions], own[OAuthOptions]),
             own[MatchOptions].get("match", ()),
         )
 
@@ -119,7 +121,7 @@ class _Reader:
         """What a section says, as the dataclasses that declare its options; defaults for all else."""
         given = self._given(section)
         for kind in given:
-            for field in dataclasses.fields(kind):
+            for field in filter(lambda field: field.metadata, dataclasses.fields(kind)):
                 path = field.metadata["parse"] is options.path and field.default is not None
                 if path and field.name not in given[kind]:
                     given[kind][field.name] = self._resolved(str(field.default))
@@ -235,6 +237,10 @@ class _Reader:
             self.warnings.append(Fault(value.line, section, value.name, why))
             return
         self.faults.append(Fault(value.line, section, value.name, f"no such option{_advice(section, name)}"))
+
+
+def _next_hop(options_: NextHopOptions, oauth: OAuthOptions) -> NextHopOptions:
+    return dataclasses.replace(options_, oauth=oauth)
 
 
 def _advice(section: str, name: str) -> str:

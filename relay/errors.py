@@ -40,6 +40,10 @@ class HopError(RelayError):
     """a next hop could not be reached or understood"""
 
 
+class NoToken(HopError):
+    """there is no access token to log in to a next hop with"""
+
+
 class RuleError(RelayError):
     """a rewriting rule failed on this mail"""
 

@@ -15,7 +15,7 @@ import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator, Generator
-from typing import cast
+from typing import Protocol, cast
 
 import aiosmtplib
 
@@ -23,19 +23,34 @@ from relay import auth, lookup, tls
 from relay.auth.binding import end_point
 from relay.dialogue import Dialogue
 from relay.entry import Cause
-from relay.errors import HopError
+from relay.errors import HopError, NoToken
+from relay.options import Secret
 from relay.reply import Reply
 from relay.routing import Upstream
 from relay.tls import Level
 from relay.transaction import Features, Timeouts
 
+NO_TOKEN = Secret("")
+
 
 class LinkFault(HopError):
     """no usable connection; `reply` is what the mail's recipients are told, `cause` who can mend it"""
 
-    def __init__(self, reply: Reply, cause: Cause, host: str = "") -> None:
+    def __init__(self, reply: Reply, cause: Cause, host: str = "", *, refused: bool = False) -> None:
         super().__init__(str(reply))
         self.reply, self.cause, self.host = reply, cause, host
+        self.refused = refused
+        """The server does not take these credentials."""
+
+
+class TokenSource(Protocol):
+    """Where the access tokens of upstreams come from."""
+
+    async def current(self, upstream: Upstream) -> Secret:
+        """The token to log in with. Raises NoToken."""
+
+    async def refused(self, upstream: Upstream, token: Secret) -> Secret | None:
+        """The server refused that one: another, or None."""
 
 
 def context_of(upstream: Upstream) -> ssl.SSLContext:
@@ -50,19 +65,44 @@ def context_of(upstream: Upstream) -> ssl.SSLContext:
     return context
 
 
-async def connect(upstream: Upstream, context: ssl.SSLContext, timeouts: Timeouts, hostname: str) -> Dialogue:
-    """A connection to the first address that answers, secured and logged in. Raises LinkFault."""
+async def connect(
+    upstream: Upstream, context: ssl.SSLContext, timeouts: Timeouts, hostname: str, tokens: TokenSource | None = None
+) -> Dialogue:
+    """A connection to the first address that answers, secured and logged in. Raises LinkFault.
+
+    An access token that the server refuses is replaced, and the connection made anew, once.
+    """
+    if upstream.oauth is None or tokens is None:
+        return await _connect(upstream, context, timeouts, hostname)
     try:
-        return await _connect(upstream, context, timeouts, hostname, tls.demand(upstream).tls_wanted)
+        token = await tokens.current(upstream)
+        try:
+            return await _connect(upstream, context, timeouts, hostname, token)
+        except LinkFault as fault:
+            newer = await tokens.refused(upstream, token) if fault.refused else None
+            if newer is None:
+                raise
+        return await _connect(upstream, context, timeouts, hostname, newer)
+    except NoToken as fault:
+        place = f"{upstream.server}:{upstream.port}"
+        raise LinkFault(Reply(454, "4.7.0", str(fault)), Cause.TOKEN, place) from fault
+
+
+async def _connect(
+    upstream: Upstream, context: ssl.SSLContext, timeouts: Timeouts, hostname: str, token: Secret = NO_TOKEN
+) -> Dialogue:
+    with_tls = tls.demand(upstream).tls_wanted
+    try:
+        return await _one(upstream, context, timeouts, hostname, token, with_tls=with_tls)
     except LinkFault as fault:
         # Opportunistic TLS asks for no proof and no secrecy: a server whose TLS is broken still gets mail.
         if fault.cause is not Cause.TLS or upstream.tls != "opportunistic":
             raise
-    return await _connect(upstream, context, timeouts, hostname, False)
+    return await _one(upstream, context, timeouts, hostname, token, with_tls=False)
 
 
-async def _connect(
-    upstream: Upstream, context: ssl.SSLContext, timeouts: Timeouts, hostname: str, with_tls: bool
+async def _one(
+    upstream: Upstream, context: ssl.SSLContext, timeouts: Timeouts, hostname: str, token: Secret, *, with_tls: bool
 ) -> Dialogue:
     sock, host = await _dial(upstream, timeouts.connect)
     client = aiosmtplib.SMTP(
@@ -85,7 +125,7 @@ async def _connect(
             if missed := tls.demand(upstream).missed(level):
                 raise LinkFault(Reply(454, "4.7.5", missed), Cause.TLS, host)
             if upstream.logs_in:
-                await _log_in(client, upstream, level, host)
+                await _log_in(client, upstream, token, level, host)
             return _take_over(client, host, security, timeouts)
         except BaseException:
             client.close()
@@ -166,7 +206,7 @@ def _level(client: aiosmtplib.SMTP, upstream: Upstream) -> tuple[Level, str]:
     return level, f"{inner.version()} {upstream.tls} {level}"
 
 
-async def _log_in(client: aiosmtplib.SMTP, upstream: Upstream, level: Level, host: str) -> None:
+async def _log_in(client: aiosmtplib.SMTP, upstream: Upstream, token: Secret, level: Level, host: str) -> None:
     """AUTH with one mechanism, once. Raises LinkFault; its text is the server's own."""
     if not tls.may_log_in(upstream, level):
         text = "no log-in: the connection is not protected by verified TLS"
@@ -175,7 +215,7 @@ async def _log_in(client: aiosmtplib.SMTP, upstream: Upstream, level: Level, hos
     certificate = inner.getpeercert(binary_form=True) if inner else None
     binding = end_point(certificate) if certificate else b""
     channel = auth.Channel(upstream.server, upstream.port, secrets.token_urlsafe(24), binding)
-    who = auth.Credentials(upstream.user, upstream.password, certificate=bool(upstream.client_certificate))
+    who = auth.Credentials(upstream.user, upstream.password, token, bool(upstream.client_certificate))
     offers = client.esmtp_extensions.get("auth", "").split() + list(client.server_auth_methods)
     dialogue = auth.dialogue(offers, who, channel, upstream.auth)
     said = await asyncio.to_thread(_step, dialogue, None)
@@ -183,7 +223,7 @@ async def _log_in(client: aiosmtplib.SMTP, upstream: Upstream, level: Level, hos
         answer = await client.execute_command(said)
         said = await asyncio.to_thread(_step, dialogue, Reply.read(answer.code, answer.message))
     if said.refusal:
-        raise LinkFault(said.refusal, Cause.AUTH, host)
+        raise LinkFault(said.refusal, Cause.AUTH, host, refused=said.refused)
 
 
 def _step(dialogue: Generator[bytes, Reply, auth.Verdict], reply: Reply | None) -> bytes | auth.Verdict:

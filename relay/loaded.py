@@ -11,7 +11,7 @@ from relay.people import User
 from relay.policy import Policy
 from relay.profiles import DEFAULT, Match, Profile
 from relay.retry import RetryOptions
-from relay.routing import NextHopOptions, upstreams_from
+from relay.routing import NextHopOptions, Upstream, upstream_from, upstreams_from
 from relay.spool import SpoolOptions
 from relay.status import StatusOptions
 from relay.transaction import Timeouts
@@ -71,6 +71,17 @@ def profiles_of(configuration: Configuration) -> tuple[Profile, ...]:
         first, *rest = upstreams_from(section.next_hop, section.section, others)
         made.append(Profile(section.name, section.policy, first, tuple(rest), section.match))
     return tuple(made)
+
+
+def upstreams_of(configuration: Configuration) -> list[Upstream]:
+    """Every next hop, once, those that no profile uses as well. Raises as `profiles_of`."""
+    found = {up.name: up for profile in profiles_of(configuration) for up in profile.upstreams}
+    return list(found.values()) + [upstream_from(hop, n) for n, hop in configuration.upstreams if n not in found]
+
+
+def token_folder(configuration: Configuration) -> Path:
+    """Where OAuth2 tokens are kept: in the spool's folder, which is the relay's alone."""
+    return Path(configuration.spool.path, "tokens")
 
 
 @dataclass(slots=True)

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from relay import oauth
 from relay.auth import MECHANISMS
 from relay.entry import Attempt, Cause, Disposition
 from relay.mail import Mail
+from relay.oauth import Client, OAuthOptions, client_of
 from relay.options import Secret, boolean, choice, integer, option, path, secret, trac_boolean
 
 _MECHANISMS = [mechanism.name.lower() for mechanism in MECHANISMS]
@@ -37,6 +39,7 @@ class Upstream:
     user: str = ""
     password: Secret = Secret("")
     auth: str = ""
+    oauth: Client | None = None
     path: str = ""
     """The Maildir, for the outbox."""
 
@@ -135,6 +138,8 @@ class NextHopOptions:
         upstream_names,
     )
     outbox: str = option("var/outbox", "The Maildir that keeps mail while smtp_server is empty", path)
+    oauth: OAuthOptions = OAuthOptions()
+    """Options of their own in the same section: tokens instead of smtp_password."""
 
     @property
     def mode(self) -> str:
@@ -150,17 +155,18 @@ IMPLICIT_PORT = 465
 """Submission over implicit TLS (RFC 8314)."""
 NOT_OF_ONE_HOP = ("upstream", "outbox")
 """Options of [notification] that an [upstream:NAME] does not have."""
-OPTION_NAMES = tuple(field.name for field in fields(NextHopOptions))
-LOG_IN = ("smtp_user", "smtp_password", "auth", "client_certificate")
+OPTION_NAMES = (*(field.name for field in fields(NextHopOptions) if field.metadata), *oauth.OPTION_NAMES)
+LOG_IN = ("smtp_user", "smtp_password", "auth", "client_certificate", "oauth")
 """The options that say who we are: they belong to the server that they stand with."""
 
 
-def inherited(base: NextHopOptions, own: Mapping[str, Any]) -> NextHopOptions:
-    """The next hop of a profile: what it says itself, over what [notification] says.
+def inherited(base: NextHopOptions, own: Mapping[str, Any], tokens: Mapping[str, Any]) -> NextHopOptions:
+    """The next hop of a profile: what it says itself (`tokens`: of OAuth2), over what [notification] says.
 
-    Three things are not inherited: `upstream` where the profile names a server, and the other way round;
-    the log-in, where it names another server (promise 7: no server gets another one's password) or
-    another user; `use_tls` where it has `tls`, and the other way round, as both say the same.
+    Not inherited are: `upstream` where the profile names a server, and the other way round; the log-in,
+    where it names another server (promise 7: no server gets another one's password) or another user; a
+    password where it has tokens, and the other way round; `use_tls` where it has `tls`, and the other way
+    round, as both say the same.
     """
     nothing = NextHopOptions()
     if "smtp_server" in own or "upstream" in own:
@@ -171,11 +177,17 @@ def inherited(base: NextHopOptions, own: Mapping[str, Any]) -> NextHopOptions:
         base = replace(base, **{name: getattr(nothing, name) for name in LOG_IN})
     if own.get("smtp_user", base.smtp_user) != base.smtp_user:
         base = replace(base, smtp_password=nothing.smtp_password)
+    if "smtp_password" in own:
+        base = replace(base, oauth=nothing.oauth)
+    if tokens.get("provider"):
+        base = replace(base, smtp_password=nothing.smtp_password)
+    if tokens.get("provider", base.oauth.provider) != base.oauth.provider:
+        base = replace(base, oauth=nothing.oauth)
     if "tls" in own:
         base = replace(base, use_tls=None)
     if "use_tls" in own:
         base = replace(base, tls="")
-    return replace(base, **own)
+    return replace(base, **own, oauth=replace(base.oauth, **tokens))
 
 
 def is_local(server: str) -> bool:
@@ -200,6 +212,8 @@ def faults(options: NextHopOptions) -> list[tuple[str, str]]:
         for name in ("smtp_user", "smtp_password"):
             if getattr(options, name):
                 found.append((name, "there is no smtp_server to log in to: set smtp_server, or remove it"))
+        if options.oauth.provider:
+            found.append(("oauth", "there is no smtp_server to log in to: set smtp_server, or remove it"))
         return found
     return found + _log_in_faults(options)
 
@@ -217,18 +231,38 @@ def _tls_faults(options: NextHopOptions) -> list[tuple[str, str]]:
 
 
 def _log_in_faults(options: NextHopOptions) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    found = oauth.faults(options.oauth, options.smtp_user)
+    by_tokens = bool(options.oauth.provider)
     by_certificate = options.client_certificate and options.auth in ("", "external")
-    if options.smtp_user and not options.smtp_password and not by_certificate:
+    if options.smtp_user and not (options.smtp_password or by_certificate or by_tokens):
         found.append(("smtp_user", "there is no password for it: set smtp_password_file or smtp_password"))
     if options.auth == "external":
         found += _external_faults(options)
-    if options.smtp_password and not options.smtp_user:
+    if by_tokens:
+        found += _token_faults(options)
+    elif options.auth in _BY_TOKEN:
+        found.append(("auth", f"auth = {options.auth} logs in with a token: set oauth to say where it comes from"))
+    elif options.smtp_password and not options.smtp_user:
         found.append(("smtp_password", "there is no smtp_user that it belongs to: set smtp_user"))
     exposed = options.mode in ("none", "opportunistic") or not options.tls_verify
     if options.smtp_user and exposed and not is_local(options.smtp_server):
         why = f"tls is {options.mode}" if options.mode in ("none", "opportunistic") else "tls_verify is false"
-        found.append(("smtp_user", f"the password would cross an unprotected connection ({why}): set use_tls = true"))
+        what = "token" if by_tokens else "password"
+        found.append(("smtp_user", f"the {what} would cross an unprotected connection ({why}): set use_tls = true"))
+    return found
+
+
+_BY_TOKEN = [mechanism.name.lower() for mechanism in MECHANISMS if mechanism.by == "token"]
+
+
+def _token_faults(options: NextHopOptions) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    if options.smtp_password:
+        text = f"oauth = {options.oauth.provider} logs in with tokens instead: remove one of them"
+        found.append(("smtp_password", text))
+    if options.auth not in ("", *_BY_TOKEN):
+        text = f"auth = {options.auth} takes no token, oauth brings nothing else: remove it, or oauth"
+        found.append(("auth", text))
     return found
 
 
@@ -271,6 +305,7 @@ def upstream_from(options: NextHopOptions, name: str) -> Upstream:
         options.smtp_user,
         options.smtp_password,
         options.auth,
+        client_of(options.oauth, options.smtp_user),
     )
 
 

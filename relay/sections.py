@@ -5,6 +5,7 @@ from typing import Any
 
 from relay.admission import ListenerOptions
 from relay.journal import LogOptions
+from relay.oauth import OAuthOptions
 from relay.people import UserOptions
 from relay.policy import Policy
 from relay.profiles import MatchOptions
@@ -18,7 +19,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "listener": (ListenerOptions,),
     "spool": (SpoolOptions,),
     "retry": (RetryOptions,),
-    "notification": (Policy, NextHopOptions),
+    "notification": (Policy, NextHopOptions, OAuthOptions),
     "timeouts": (Timeouts,),
     "status": (StatusOptions,),
     "log": (LogOptions,),
@@ -27,16 +28,16 @@ SECTIONS: dict[str, tuple[type, ...]] = {
 USERS = "users"
 """The section of free names: `login = Full Name <address>`."""
 PREFIXED: dict[str, tuple[type, ...]] = {
-    "notification": (MatchOptions, Policy, NextHopOptions),
+    "notification": (MatchOptions, Policy, NextHopOptions, OAuthOptions),
     "user": (UserOptions,),
-    "upstream": (NextHopOptions,),
+    "upstream": (NextHopOptions, OAuthOptions),
 }
 """Sections of the form [PREFIX:NAME], one for each name."""
 
 
 def declared(section: str, kind: type) -> dict[str, "dataclasses.Field[Any]"]:
     """The options of a section that `kind` declares, by the names that they have there."""
-    fields = {field.metadata["name"] or field.name: field for field in dataclasses.fields(kind)}
+    fields = {field.metadata["name"] or field.name: field for field in dataclasses.fields(kind) if field.metadata}
     if section.partition(":")[0] != "upstream":
         return fields
     return {name.removeprefix("smtp_"): field for name, field in fields.items() if name not in NOT_OF_ONE_HOP}

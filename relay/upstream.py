@@ -13,14 +13,14 @@ connection, so that no later mail gets an answer meant for this one.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay import downgrade, mime
 from relay.address import Address, ascii_domain
 from relay.dialogue import SMALL, Dialogue, Stale
 from relay.entry import Attempt, Cause, Outcome
-from relay.link import LinkFault, connect, context_of
+from relay.link import LinkFault, TokenSource, connect, context_of
 from relay.mail import Mail, Recipient
 from relay.message import Message, at_hand
 from relay.pool import MAX_IDLE, MAX_MAILS, Pool
@@ -67,11 +67,12 @@ class HopState:
 
 @dataclass(slots=True)
 class Upstreams:
-    """Every next hop. `hostname` is what EHLO says, `clock` gives wall-clock seconds."""
+    """Every next hop. `hostname` is what EHLO says, `clock` gives wall-clock seconds, `tokens` those of OAuth2."""
 
     timeouts: Timeouts
     hostname: str
     clock: Callable[[], float]
+    tokens: TokenSource | None = None
     _hops: dict[Upstream, _Hop] = field(default_factory=dict)
     _sweeper: asyncio.TimerHandle | None = None
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
@@ -94,7 +95,8 @@ class Upstreams:
                 last = LinkFault(Reply(451, "4.4.2", str(fault)), Cause.CONNECT, upstream.server)
             except LinkFault as fault:
                 last = fault
-                hop.pool.failed(self._now(), fault.reply, fault.cause)
+                if fault.cause is not Cause.TOKEN:  # the server is not to blame, and was not asked
+                    hop.pool.failed(self._now(), fault.reply, fault.cause)
                 hop.trouble = (self.clock(), fault.reply, fault.cause)
                 break
         outcomes = all_alike(recipients, last.reply, last.cause, last.host)
@@ -107,6 +109,12 @@ class Upstreams:
             return HopState()
         at, reply, cause = hop.trouble or (0.0, None, None)
         return HopState(hop.used_at, len(hop.pool.links), at, reply, cause)
+
+    def forgive(self, names: Sequence[str]) -> None:
+        """What kept us from these next hops is mended: they need not be left alone any longer."""
+        for upstream, hop in self._hops.items():
+            if upstream.name in names:
+                hop.pool.worked()
 
     async def close(self) -> None:
         """QUIT on every idle connection, best effort."""
@@ -157,7 +165,7 @@ class Upstreams:
     async def _connected(self, hop: _Hop, upstream: Upstream) -> Dialogue:
         hop.pool.connecting += 1
         try:
-            link = await connect(upstream, self._context(hop, upstream), self.timeouts, self.hostname)
+            link = await connect(upstream, self._context(hop, upstream), self.timeouts, self.hostname, self.tokens)
         except BaseException:
             hop.pool.connecting -= 1
             hop.next_please()

@@ -3,7 +3,7 @@
 A request is an object with `do`; each line of its answer is an object too.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from relay.errors import RelayError
@@ -12,6 +12,7 @@ from relay.queue.changes import PAST, Word
 from relay.queue.changing import Asked, Parts, change
 from relay.queue.looking import wanted_by
 from relay.queue.shown import summary
+from relay.queue.waiting import due_again
 from relay.spool import Spool
 
 Lines = AsyncIterator[dict[str, Any]]
@@ -40,6 +41,10 @@ class Queue:
             raise RelayError(f"no such request: {verb!r}")
         async for line in lines:
             yield line
+
+    async def due_again(self, upstreams: Sequence[str], by: str) -> int:
+        """Make due what waits for a log-in at these next hops; how many mails."""
+        return await due_again(self._parts, upstreams, Word(by, self._parts.clock()))
 
     def _word(self, request: dict[str, Any]) -> Word:
         return Word(str(request.get("by", "")), self._parts.clock(), str(request.get("to", ""))[:200])

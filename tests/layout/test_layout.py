@@ -14,11 +14,11 @@ FLOORS = [
     {"address", "message", "mail", "reply", "entry", "options", "errors", "charsets", "encoded_word", "mailboxes", "places"},
     {
         "dialects", "people", "notify", "transfer", "patch", "contenttype", "scan", "change", "fields", "downgrade", "mime", "policy", "recipients", "headers", "wire", "rewrite", "changelines", "routing", "profiles",
-        "admission", "dataphase", "prepare", "shares", "search", "status", "dsn", "retry", "tls", "auth", "transaction", "pool",
+        "admission", "dataphase", "prepare", "shares", "search", "status", "dsn", "retry", "tls", "auth", "oauth", "transaction", "pool",
     },
-    {"server", "connection", "listening", "upstream", "link", "dialogue", "lookup", "outbox", "spool", "journal", "unixsocket", "systemd"},
-    {"delivery", "history", "reports", "events", "queue"},
-    {"config", "loaded", "inifile", "sections", "secretfile", "checks", "profile_checks", "reference", "app", "statuspage", "web", "cli", "commands", "control", "explain", "importing", "sendmail", "__main__"},
+    {"server", "connection", "listening", "upstream", "link", "dialogue", "lookup", "outbox", "spool", "journal", "unixsocket", "systemd", "https", "tokenstore"},
+    {"delivery", "history", "reports", "events", "queue", "renewal", "tokens"},
+    {"config", "loaded", "inifile", "sections", "secretfile", "checks", "profile_checks", "oauth_checks", "authorize", "reference", "app", "statuspage", "web", "cli", "commands", "control", "explain", "importing", "sendmail", "__main__"},
 ]  # fmt: skip
 BANNED_BELOW_2 = {"asyncio", "socket", "ssl", "os", "time", "random", "threading", "logging"}
 EDGES = [
@@ -27,6 +27,8 @@ EDGES = [
     {"outbox"},
     {"spool"},
     {"systemd"},
+    {"https"},
+    {"tokenstore"},
 ]
 """Each with its siblings: edges never import each other."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from relay import cli, config, options, reference
+from relay import cli, config, options, reference, sections
 from relay.sections import SECTIONS, WITHOUT_EFFECT, names_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,8 +83,7 @@ def test_the_shipped_file_departs_from_the_defaults_in_few_places():
     departs = set()
     for section, kinds in SECTIONS.items():
         for kind in kinds:
-            for declared in kind.__dataclass_fields__.values():
-                name = declared.metadata["name"] or declared.name
+            for name, declared in sections.declared(section, kind).items():
                 value = loaded.ini.sections.get(section, {}).get(name)
                 if value and declared.metadata["parse"](value.text) != declared.default:
                     departs.add(f"{section}.{name}")
@@ -110,8 +109,7 @@ def test_the_reference_names_every_option_with_its_default(capsys):
     for section, kinds in SECTIONS.items():
         assert f"[{section}]" in text
         for kind in kinds:
-            for declared in kind.__dataclass_fields__.values():
-                name = declared.metadata["name"] or declared.name
+            for name, declared in sections.declared(section, kind).items():
                 assert re.search(rf"(?m)^{re.escape(name)} =", text), name
                 assert declared.metadata["doc"] in text
     assert all(name in text for name in WITHOUT_EFFECT)
@@ -120,9 +118,9 @@ def test_the_reference_names_every_option_with_its_default(capsys):
 
 
 def test_what_the_reference_shows_as_default_reads_back_as_the_default():
-    for kinds in SECTIONS.values():
+    for section, kinds in SECTIONS.items():
         for kind in kinds:
-            for declared in kind.__dataclass_fields__.values():
+            for declared in sections.declared(section, kind).values():
                 shown = reference.shown_default(declared)
                 if shown and not shown.startswith("(") and declared.name != "smtp_port":
                     assert declared.metadata["parse"](shown) == declared.default, declared.name

@@ -1,0 +1,97 @@
+"""docs/upstreams.md: every configuration in it is one that `check` accepts, word for word; every link in it leads somewhere."""
+
+import datetime
+import json
+import re
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from relay import config
+from relay.loaded import upstreams_of
+from relay.oauth import Grant
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "upstreams.md"
+BLOCKS = re.findall(r"(?s)```ini\n(.*?)```", PAGE.read_text())
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """What the page has the reader make: secrets, a certificate and its key, a service account."""
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "tracker-relay")])
+    day = datetime.datetime(2026, 1, 1)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(day).not_valid_after(day + datetime.timedelta(1))
+    certificate = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+    form = serialization.PrivateFormat.PKCS8
+    pem = key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
+    account = {"type": "service_account", "client_email": "r@p.example", "private_key_id": "k", "private_key": pem}
+    folder = tmp_path_factory.mktemp("upstreams")
+    for file, text in {
+        "client.secret": "s\n",
+        "client.key": pem,
+        "client.pem": certificate,
+        "authority.pem": certificate,
+        "service-account.json": json.dumps(account),
+        "gmail.password": "p\n",
+        "spare.password": "p\n",
+        "smtp.password": "p\n",
+    }.items():
+        (folder / file).write_text(text)
+        (folder / file).chmod(0o600)
+    return folder
+
+
+def read(files, number):
+    path = files / "config.ini"
+    path.write_text(BLOCKS[number])
+    path.chmod(0o600)
+    return config.read(path, {})
+
+
+@pytest.mark.parametrize("number", range(len(BLOCKS)))
+def test_check_accepts_it_without_a_word(files, number):
+    loaded = read(files, number)
+    assert (loaded.fault_lines(), loaded.warning_lines()) == ([], [])
+    for name in re.findall(r"(?m)^\w+_file = (\S+)$", BLOCKS[number]):
+        assert (files / name).exists()
+
+
+def test_the_blocks_are_what_the_page_says_of_them(files):
+    grants = [
+        [hop.oauth.grant if hop.oauth else None for hop in upstreams_of(read(files, n).configuration)]
+        for n in range(len(BLOCKS))
+    ]
+    assert grants == [
+        [Grant.CLIENT_CREDENTIALS],
+        [Grant.CLIENT_CREDENTIALS],
+        [Grant.DEVICE_CODE],
+        [None],
+        [Grant.SERVICE_ACCOUNT],
+        [Grant.AUTHORIZATION_CODE],
+        [Grant.CLIENT_CREDENTIALS],
+        [Grant.CLIENT_CREDENTIALS, None],
+        [None],
+    ]
+
+
+def test_every_link_within_the_page_leads_somewhere():
+    text = PAGE.read_text()
+    heads = {
+        re.sub(r"[^\w\- ]", "", head).strip().lower().replace(" ", "-") for head in re.findall(r"(?m)^#+ (.*)$", text)
+    }
+    links = re.findall(r"\]\(#([^)]+)\)", text)
+    assert links
+    assert set(links) <= heads
+
+
+def test_every_option_on_the_page_exists():
+    from relay.sections import names_of
+
+    known = {*names_of("notification"), *names_of("upstream:x"), *names_of("retry")}
+    named = set(re.findall(r"`?\b(oauth_\w+|smtp_\w+)\b", PAGE.read_text()))
+    assert named - known <= {"smtp_enabled"}
