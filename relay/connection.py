@@ -32,14 +32,19 @@ from relay.spool import Spool
 MAX_COMMAND = 4096
 """Octets in a command line: room for a path of 254 octets and every parameter we take."""
 MAX_ERRORS = 20
-"""Refused commands in one session before it ends."""
+"""Refused commands before a session ends, since its last mail. What is a fault of ours does not count."""
+MAX_REFUSALS = 10
+"""Refused recipients before it ends, in times of max_recipients: they are mistakes of a tracker's users."""
+MAX_IDLE = 1000
+"""Commands that bring no mail nearer, since the last one, before it ends."""
+_WORK = frozenset((b"MAIL", b"RCPT", b"DATA", b"QUIT"))
 _CHUNK = 65536
 _TURN = 200
 """Commands of one client that are worked off before others get their turn."""
 _LONGEST_SESSION = 24 * 3600
 _GRACE = 5.0
 """Seconds that a client has to read our last words."""
-_HTTP = re.compile(rb"(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE) ", re.IGNORECASE)
+_HTTP = re.compile(rb"(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE) |.* HTTP/\d", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 
 
@@ -82,8 +87,9 @@ class Connection(SMTP):
         self._ended = ended
         self._holding: asyncio.Task[None] | None = None
         self._eof = self._unread = self._stopped = self._overlong = self._turning = False
+        self._sent_away = self._left = False
         self._replies: list[bytes] = []
-        self._errors = 0
+        self._errors = self._refusals = self._idle = 0
         self._refusal: Reply | None = None
         self._begun = self._active = self.loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -117,6 +123,8 @@ class Connection(SMTP):
 
     def data_received(self, data: bytes) -> None:
         """Work off what the client sends, or keep it until the session may go on."""
+        if self._left:
+            return
         self._active = self.loop.time()
         self.buffer = self.buffer + data if self.buffer else data
         self._go_on()
@@ -124,7 +132,10 @@ class Connection(SMTP):
     def eof_received(self) -> bool:
         """The client has said all it will say: what it has sent is still served (`printf ... | nc -N`)."""
         self._eof = True
-        self._go_on()
+        if self._left:
+            self.transport.close()
+        else:
+            self._go_on()
         return True
 
     def pause_writing(self) -> None:
@@ -155,7 +166,7 @@ class Connection(SMTP):
 
     def _watch(self) -> None:
         """Look from time to time whether the client is still alive: one timer, not one per command."""
-        if self.transport is None:
+        if self.transport is None or self._left:
             return
         now = self.loop.time()
         idle = self.setting.options.idle_timeout
@@ -165,20 +176,39 @@ class Connection(SMTP):
         if left > 0:
             self._timer = self.loop.call_later(left, self._watch)
         else:
-            self.dismiss(Reply(421, "4.4.2", "idle for too long"))
+            self.dismiss(Reply(421, "4.4.2", "idle for too long"), idle=True)
 
-    def dismiss(self, reply: Reply) -> None:
-        """Say this and hang up."""
-        self.closing = True
+    def dismiss(self, reply: Reply, *, idle: bool = False) -> None:
+        """Say this and hang up; at once on one that is idle."""
+        if self._left:
+            return
+        self.closing, self._sent_away = True, not idle
         self.answer(reply)
         self._flush()
         self._hang_up()
 
     def _hang_up(self) -> None:
-        """Close; a client that does not read our last words is cut off after a moment."""
-        if self.transport is not None and not self.transport.is_closing():
-            self.transport.close()
-            self.loop.call_later(_GRACE, self.transport.abort)
+        """Close; a client that does not read our last words is cut off after a moment.
+
+        Who was sent away may be sending still. Closed upon unread octets, a connection is reset, and he
+        would never read why: so only our half is closed, and what comes is thrown away.
+        """
+        transport = self.transport
+        if transport is None or self._left or transport.is_closing():
+            return
+        self._left = True
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(_GRACE, transport.abort)
+        if not self._sent_away or self._eof:
+            transport.close()
+            return
+        if self._stopped:
+            transport.resume_reading()
+        try:
+            transport.write_eof()
+        except OSError:  # it is gone
+            transport.abort()
 
     # -- reading and answering ----------------------------------------------------------------------
 
@@ -187,9 +217,9 @@ class Connection(SMTP):
         if self._turning or self._holding or self._unread:
             self._throttle()
             return
-        self._turning = True
+        self._turning, more = True, False
         try:
-            self._work_off()
+            more = self._work_off()
         except Exception as fault:
             journal.fault("session", fault)
             self.dismiss(Reply(451, "4.3.0", "local trouble, try again later"))
@@ -197,23 +227,26 @@ class Connection(SMTP):
             self._turning = False
         self._flush()
         self._throttle()
-        if self.transport is not None and (self.closing or (self._eof and not self._holding and not self._unread)):
+        if more:
+            self.loop.call_soon(self._go_on)
+        elif self.closing or (self._eof and not self._holding and not self._unread):
             self._hang_up()
 
-    def _work_off(self) -> None:
+    def _work_off(self) -> bool:
+        """True when there is more to do, once others have had their turn."""
         self._at = 0
         try:
             for _ in range(_TURN):
                 if self.closing or self._holding or self._at == len(self.buffer):
-                    return
+                    return False
                 if self.content is not None:
                     data, self.buffer, self._at = self.buffer[self._at :], b"", 0
                     self.buffer = self.content(data) or b""
                 elif (line := self._next_line()) is not None:
                     self._command(line)
                 else:
-                    return
-            self.loop.call_soon(self._go_on)
+                    return False
+            return True
         finally:
             self.buffer = self.buffer[self._at :]
 
@@ -263,14 +296,27 @@ class Connection(SMTP):
         """Answer; it is sent when the client's pipelined commands are used up."""
         self._replies.append(_line(reply))
 
-    def refuse(self, reply: Reply, what: str) -> None:
-        """Answer, log, and count: a client that errs without end is sent away."""
-        self._errors += 1
-        journal.rejected(self.client, reply, what)
-        if self._errors >= MAX_ERRORS:
-            reply = Reply(421, "4.7.0", "too many errors")
-            self.closing = True
+    def refuse(self, reply: Reply, what: str, *, known: bool = False) -> None:
+        """Answer, log unless it is `known`, and count: a client that errs without end is sent away."""
+        if not known:
+            journal.rejected(self.client, reply, what)
         self.answer(reply)
+        if what == "RCPT":
+            self._refusals += 1
+        elif not reply.transient:
+            self._errors += 1
+        if self._errors >= MAX_ERRORS or self._refusals >= MAX_REFUSALS * self.setting.options.max_recipients:
+            self._send_away("too many errors")
+
+    def worked(self) -> None:
+        """A mail was kept: this client is no nuisance."""
+        self._errors = self._refusals = self._idle = 0
+
+    def _send_away(self, text: str) -> None:
+        reply = Reply(421, "4.7.0", text)
+        journal.rejected(self.client, reply, "session")
+        self.answer(reply)
+        self.closing = self._sent_away = True
 
     def _flush(self) -> None:
         """Send what was answered; one write for a group of pipelined commands (RFC 2920 3.2)."""
@@ -285,14 +331,16 @@ class Connection(SMTP):
     def _command(self, line: bytes) -> None:
         verb, _, argument = line.partition(b" ")
         if not self.client.helo and self._errors == 0 and (_HTTP.match(line) or line[:1] in (b"\x16", b"*")):
-            self.refuse(Reply(421, "4.7.0", "this is SMTP"), "not SMTP")
-            self.closing = True
+            self._send_away("this is SMTP")
         elif _CONTROL.search(line):
             self.refuse(Reply(500, "5.5.2", "control character in the line"), "command")
         elif not line:
             self.refuse(Reply(500, "5.5.2", "empty line"), "command")
+        elif (verb := verb.upper()) not in _WORK and self._idle >= MAX_IDLE:
+            self._send_away("too many commands without a mail")
         else:
-            self.execute(verb.upper(), argument.strip(b" "))
+            self._idle += verb not in _WORK
+            self.execute(verb, argument.strip(b" "))
 
     @abstractmethod
     def execute(self, verb: bytes, argument: bytes) -> None:

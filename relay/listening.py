@@ -152,7 +152,7 @@ class Listener:
             if session.busy:
                 session.closing = True
             else:
-                session.dismiss(farewell)
+                session.dismiss(farewell, idle=True)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self._empty.wait()

@@ -126,8 +126,8 @@ class Session(Connection):
             return self.refuse(Reply(501, "5.5.4", "RCPT TO:<address>"), "RCPT")
         over = admission.recipients(len(transaction.recipients) + len(transaction.refused), self.setting.options)
         if over:
-            transaction.over = over
-            return self.refuse(over, "RCPT")
+            known, transaction.over = transaction.over is not None, over
+            return self.refuse(over, "RCPT", known=known)
         accepted = _recipient(argument[3:], transaction)
         if isinstance(accepted, Reply):
             transaction.refused.append(journal.escaped(argument[3:].decode("utf-8", "replace").strip()))
@@ -190,6 +190,7 @@ class Session(Connection):
             reception.draft.discard()  # does nothing once the spool has it
             self.busy = False
         if reply.positive:
+            self.worked()
             self.answer(reply)
         else:
             self.refuse(reply, "DATA")

@@ -138,13 +138,20 @@ def stage():
     return Stage()
 
 
-@pytest.fixture
-def run():
+def runner(loop_factory=None):
+    """A function that runs a story, bounded in time."""
+
     def run_bounded(story):
         async def bounded():
             async with asyncio.timeout(60):
                 return await story()
 
-        return asyncio.run(bounded())
+        with asyncio.Runner(loop_factory=loop_factory) as made:
+            return made.run(bounded())
 
     return run_bounded
+
+
+@pytest.fixture
+def run():
+    return runner()
