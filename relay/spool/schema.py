@@ -27,6 +27,7 @@ CREATE TABLE damaged (id TEXT NOT NULL, reason TEXT NOT NULL, file TEXT NOT NULL
 _FORMAT_2 = """
 ALTER TABLE entries ADD COLUMN crc INTEGER;
 ALTER TABLE entries ADD COLUMN body_crc INTEGER;
+DROP INDEX entries_due;
 CREATE INDEX IF NOT EXISTS entries_profile ON entries (state, profile, due);
 CREATE INDEX entries_file ON entries (file) WHERE file <> '';
 CREATE TABLE totals (state TEXT NOT NULL, profile TEXT NOT NULL, mails INTEGER NOT NULL, octets INTEGER NOT NULL,
@@ -58,7 +59,8 @@ def connect(database: Path, log_size: int) -> sqlite3.Connection:
     Raises SpoolDamaged when the file is no database of ours any more, SpoolError when it is a later
     format's, or can not be opened.
     """
-    connection = sqlite3.connect(database, isolation_level=None, timeout=0.2)  # there is no other one that writes
+    # There is no other one that writes. The writer uses it by turns on the loop and in its thread.
+    connection = sqlite3.connect(database, isolation_level=None, timeout=0.2, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
         connection.execute("PRAGMA synchronous = FULL")

@@ -1,9 +1,8 @@
-"""The sqlite engine: WAL, synchronous=FULL, one writer thread with group commit.
+"""The sqlite engine: WAL, synchronous=FULL, one connection that writes, group commit.
 
 1. A body above SMALL lies in a file of its own, on disk with its folder before the row that names it.
 2. An index on `due` makes claiming cost the same for a thousand rows and for a million.
-3. Leases live in memory: the lock makes this process the only one, and after a crash every lease would
-   be a dead worker's anyway. So a claim writes nothing, and its token fences all the same.
+3. Leases live in memory (`leases.py`), and new mail lies ready there: a claim writes nothing, and mostly reads nothing.
 4. History is a table of its own, so the queue stays small.
 5. A row whose checksum differs, or whose octets do, is set aside: it blocks nobody, and nothing of it leaves.
 """
@@ -11,9 +10,10 @@
 import asyncio
 import contextlib
 import functools
+import math
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -26,11 +26,13 @@ from relay.spool import claiming, folder, schema
 from relay.spool.database import Database
 from relay.spool.draft import FileDraft
 from relay.spool.files import BodyFiles, spool_fault
+from relay.spool.leases import LOOK, Leases
 from relay.spool.protocol import Claim, Clock, Draft, SpoolOptions, Wanted
 from relay.spool.readers import Readers
 from relay.spool.row import COLUMNS, Stored
 from relay.spool.writer import Writer, sqlite_fault
 
+_LATER = "UPDATE entries SET state = 'later' WHERE seq = ?"
 _PURGE = 100
 """Rows of old history, or old facts, that one operation removes at most."""
 
@@ -44,9 +46,8 @@ class SqliteSpool:
         self._files = BodyFiles(self._folder / "bodies")
         self._database = Database(self._folder, self._files)
         self._locks: tuple[int, ...] = ()
-        self._token = 0
-        self._leases: dict[str, tuple[int, float]] = {}
-        """By id: the token of its last claim, and until when it holds. Touched by the writer's thread only."""
+        self._leases = Leases(clock, options.lease)
+        self._known = -1
         self._writer: Writer | None = None
         self._readers = Readers(self._database, self._damaged)
         self._news = asyncio.Event()
@@ -91,10 +92,10 @@ class SqliteSpool:
             os.close(descriptor)
         self._locks = ()
 
-    async def _do(self, operation: Callable[[sqlite3.Connection], Any]) -> Any:
+    async def _do(self, operation: Callable[[sqlite3.Connection], Any], *, patient: bool = False) -> Any:
         if self._writer is None:
             raise SpoolError("spool: it is not open")
-        return await self._writer.do(operation)
+        return await self._writer.do(operation, patient=patient)
 
     # -- the verbs ----------------------------------------------------------------------------------
 
@@ -107,23 +108,29 @@ class SqliteSpool:
         assert isinstance(draft, FileDraft)
         try:
             await self._sync(draft)
-            await self._do(lambda connection: self._insert(connection, entry, draft))
+            seq = await self._do(lambda connection: self._insert(connection, entry, draft))
         except SpoolError:
             draft.taken = False  # not kept: its file is the caller's to discard
             raise
+        self._offer(entry, draft, seq)
         self._news.set()
+
+    def _offer(self, entry: Entry, draft: FileDraft, seq: int) -> None:
+        """New mail is ready for the next claim as it is."""
+        if entry.state is State.QUEUED:
+            self._leases.offer(entry, draft.body(), seq)
 
     async def _sync(self, draft: FileDraft) -> None:
         draft.taken = True
         if draft.name:
             await asyncio.to_thread(draft.sync)
 
-    def _insert(self, connection: sqlite3.Connection, entry: Entry, draft: FileDraft) -> None:
-        """A new row and its body, or, for an entry that is DONE at once, its record."""
+    def _insert(self, connection: sqlite3.Connection, entry: Entry, draft: FileDraft) -> int:
+        """The number of a new row, its body made too; for an entry that is DONE at once its record, and 0."""
         if entry.state is State.DONE:
             self._record(connection, entry)
             draft.taken = False
-            return
+            return 0
         form = encode(entry)
         cursor = connection.execute(
             "INSERT INTO entries (id, state, profile, due, size, file, entry, crc, body_crc)"
@@ -132,59 +139,79 @@ class SqliteSpool:
         )
         if not draft.name:
             connection.execute("INSERT INTO bodies VALUES (?, ?)", (cursor.lastrowid, draft.octets))
+        return cursor.lastrowid or 0
 
     async def claim(self, wanted: Wanted, wait: float) -> list[Claim]:
         """Up to `wanted.limit` due entries, oldest due first; waits up to `wait` seconds for the first."""
+        if self._writer is None:
+            raise SpoolError("spool: it is not open")
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
         while True:
             self._news.clear()
-            claims, soonest = await self._do(lambda connection: self._take(connection, wanted))
+            claims = await self._by_id(wanted.id) if wanted.id else await self._due(wanted)
             left = until - loop.time()
             if claims or left <= 0:
-                return list(claims)
+                return claims
+            pause = 1.0 if wanted.id else max(self._leases.next_look - self._clock(), 0.001)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(min(left, max(soonest - self._clock(), 0.001))):
+                async with asyncio.timeout(min(left, pause)):
                     await self._news.wait()
 
-    def _take(self, connection: sqlite3.Connection, wanted: Wanted) -> tuple[list[Claim], float]:
-        now = self._clock()
-        leased = {name for name, (_, until) in self._leases.items() if until > now}
+    async def _due(self, wanted: Wanted) -> list[Claim]:
         claims: list[Claim] = []
-        for _, seq, *row in claiming.rows(connection, wanted, now, len(leased)):
-            name = row[0]
-            if name in leased or len(claims) == wanted.limit:
-                continue
-            try:
-                entry, body = Stored(*row).whole(self._files)
-            except LaterForm as fault:
-                journal.warning(name, f"left alone: {fault}; a program that reads it takes it up again")
-                connection.execute("UPDATE entries SET state = 'later' WHERE seq = ?", (seq,))
-                continue
-            except ValueError as fault:
-                self._set_aside(connection, seq, name, str(fault))
-                continue
-            self._token += 1
-            self._lease(name, (self._token, now + self._options.lease))
-            claims.append(Claim(entry, body, self._token))
-        return claims, self._soonest(connection, now)
+        if self._writer and not self._writer.sound:
+            await self._do(lambda _: None)
+        if self._known != self._database.rounds:  # a database that was not looked at before: opened, or rebuilt
+            self._known = self._database.rounds
+            for (profile,) in await self._read_mended(claiming.PROFILES, ()):
+                self._leases.due(profile, 0.0)
+        while True:
+            for profile in self._leases.to_look(wanted):
+                await self._look(profile)
+            more = self._leases.take(wanted, wanted.limit - len(claims))
+            claims += more
+            if not more or len(claims) >= wanted.limit:
+                return claims
 
-    def _lease(self, name: str, lease: tuple[int, float]) -> None:
-        """Note a lease; taken back with the transaction that it was given in."""
-        old = self._leases.get(name, (0, 0.0))
-        self._leases[name] = lease
-        if self._writer:
-            self._writer.undo.append(lambda: self._leases.update({name: old}))
+    async def _look(self, profile: str) -> None:
+        """Make ready what the database holds of a profile."""
+        now = self._clock()
+        self._leases.begin_look()
+        try:
+            rows = await self._read_mended(claiming.due(self._leases.rows), (profile, now, LOOK))
+            [(next_due,)] = await self._read_mended(claiming.NEXT_DUE, (profile, now))
+            claims = [claim for row in rows if (claim := await self._leased(*row)) is not None]
+            more = len(rows) == LOOK
+            self._leases.looked(profile, claims, now if more else math.inf if next_due is None else next_due)
+        finally:
+            self._leases.end_look()
 
-    def _soonest(self, connection: sqlite3.Connection, now: float) -> float:
-        """When the next claim may find something: the first due entry that no lease holds, or a lease's end."""
-        query = "SELECT id, due FROM entries WHERE state = 'queued' ORDER BY due LIMIT ?"
-        times = [until for _, until in self._leases.values()]
-        for name, due in connection.execute(query, (len(self._leases) + 1,)):
-            if name not in self._leases:
-                times.append(due)
-                break
-        return min(times, default=now + 3600)
+    async def _by_id(self, name: str) -> list[Claim]:
+        if claim := self._leases.take_one(name):
+            return [claim]
+        self._leases.begin_look()
+        try:
+            rows = await self._read_mended(claiming.BY_ID, (name,))
+            return [claim for row in rows if (claim := await self._leased(*row)) is not None]
+        finally:
+            self._leases.end_look()
+
+    async def _leased(self, seq: int, name: str, *row: Any) -> Claim | None:
+        """A claim on a row, if it is free, and if it can be read."""
+        if not self._leases.free(name):
+            return None
+        try:
+            entry, body = Stored(name, *row).whole(self._files)
+        except LaterForm as fault:
+            journal.warning(name, f"left alone: {fault}; a program that reads it takes it up again")
+            await self._do(lambda connection: connection.execute(_LATER, (seq,)))
+        except ValueError as fault:
+            text = str(fault)
+            await self._do(lambda connection: self._set_aside(connection, seq, name, text))
+        else:
+            return self._leases.lease(entry, body, seq)
+        return None
 
     def _set_aside(self, connection: sqlite3.Connection, seq: int, name: str, reason: str) -> None:
         """A row that can not be read blocks nobody: it moves to `damaged`, for a person to look at."""
@@ -201,13 +228,8 @@ class SqliteSpool:
 
     async def extend(self, claim: Claim) -> None:
         """A fresh lease. Raises LeaseLost."""
-        until = self._clock() + self._options.lease
-
-        def extend(connection: sqlite3.Connection) -> None:
-            self._owned(connection, claim)
-            self._leases[claim.entry.id] = (claim.token, until)
-
-        await self._do(extend)
+        if not self._leases.extend(claim):
+            raise LeaseLost
 
     async def settle(self, claims: Sequence[Claim], *follow_ups: tuple[Entry, Draft | None]) -> None:
         """Replace the claimed entries by `follow_ups` in one transaction. Raises LeaseLost."""
@@ -215,18 +237,23 @@ class SqliteSpool:
         try:
             for draft in drafts:
                 await self._sync(draft)
-            await self._do(lambda connection: self._replace(connection, claims, follow_ups))
+            rows = await self._do(lambda connection: self._replace(connection, claims, follow_ups), patient=True)
         except (SpoolError, LeaseLost):
             for draft in drafts:
                 draft.taken = False
             raise
+        self._leases.release(claim.entry.id for claim in claims)
+        for (entry, new), seq in zip(follow_ups, rows, strict=True):
+            if isinstance(new, FileDraft) and seq:
+                self._offer(entry, new, seq)
+            elif entry.state is State.QUEUED:
+                self._leases.due(entry.profile, entry.due)
         self._news.set()
 
     def _owned(self, connection: sqlite3.Connection, claim: Claim) -> tuple[int, str]:
         """Row and file of a claimed entry. Raises LeaseLost when another claim has followed."""
-        token, _ = self._leases.get(claim.entry.id, (0, 0.0))
         row = connection.execute("SELECT seq, file FROM entries WHERE id = ?", (claim.entry.id,)).fetchone()
-        if row is None or token != claim.token:
+        if row is None or self._leases.holds(claim) is None:
             raise LeaseLost
         return int(row[0]), str(row[1])
 
@@ -235,10 +262,12 @@ class SqliteSpool:
         connection: sqlite3.Connection,
         claims: Sequence[Claim],
         follow_ups: Sequence[tuple[Entry, Draft | None]],
-    ) -> None:
+    ) -> list[int]:
+        """The new rows' numbers, one for each follow-up; 0 for one that is no new row."""
+        rows = [0] * len(follow_ups)
         owned = {claim.entry.id: self._owned(connection, claim) for claim in claims}
         stay: set[str] = set()
-        for entry, draft in follow_ups:
+        for number, (entry, draft) in enumerate(follow_ups):
             if entry.id in owned and entry.state is not State.DONE:
                 stay.add(entry.id)
                 connection.execute(
@@ -249,19 +278,14 @@ class SqliteSpool:
                 self._record(connection, entry)
             else:
                 assert isinstance(draft, FileDraft), "a new entry brings its octets"
-                self._insert(connection, entry, draft)
+                rows[number] = self._insert(connection, entry, draft)
         for name, (seq, file) in owned.items():
             if name not in stay:
                 connection.execute("DELETE FROM entries WHERE seq = ?", (seq,))
                 connection.execute("DELETE FROM bodies WHERE seq = ?", (seq,))
                 if file and self._writer:
                     self._writer.after_commit.append(functools.partial(self._files.remove, file))
-        if self._writer:
-            self._writer.after_commit.append(lambda: self._release(owned))
-
-    def _release(self, names: Iterable[str]) -> None:
-        for name in names:
-            self._leases.pop(name, None)
+        return rows
 
     def _record(self, connection: sqlite3.Connection, entry: Entry) -> None:
         now = self._clock()
@@ -309,6 +333,14 @@ class SqliteSpool:
 
     async def _read(self, query: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
         return await self._readers.rows(query, values)
+
+    async def _read_mended(self, query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        """Once more, when the first time has shown damage, and the writer has seen to it."""
+        try:
+            return await self._read(query, values)
+        except SpoolDamaged:
+            await self._do(lambda _: None)
+            return await self._read(query, values)
 
     def _damaged(self, found_in: int, why: str) -> None:
         """What a reader found damaged, the writer replaces, unless it has done so already."""

@@ -1,8 +1,10 @@
-"""Writer: the one thread that owns the one connection which writes and checkpoints.
+"""Writer: the one connection that writes and checkpoints, and the thread in which it waits for the disk.
 
 Group commit without a wait window: while a commit waits for the disk, the next operations queue up,
-and the next transaction takes all of them. With one connection SQLite's race between a checkpoint
-and another writer's commit (mended in 3.51.3) has no second party.
+and the next transaction takes all of them. Its statements run on the event loop, since they find their
+pages in memory and two threads that hand the interpreter to and fro at each statement cost more than
+the statements; the commit, and all that may take long, runs in the thread. Never both at once. With one
+connection SQLite's race between a checkpoint and another writer's commit (mended in 3.51.3) has no second party.
 
 The checkpoint is ours too, after the answers have gone out: SQLite's own would keep quiet about a
 disk that fails. After any failed write the thread is in doubt. The kernel tells of one only once and
@@ -27,6 +29,8 @@ from relay.errors import RelayError, SpoolDamaged, SpoolError, SpoolFull
 
 Operation = Callable[[sqlite3.Connection], Any]
 _BATCH = 500
+PATIENCE = 0.01
+"""Seconds that an operation for which nobody waits is kept for others to share its commit with."""
 LOG_SIZE = 4 << 20
 """Octets of SQLite's log (-wal) that lead to a checkpoint, and that its file keeps."""
 IDLE = 1.0
@@ -69,7 +73,7 @@ class _Asked:
 
 
 class Writer:
-    """Runs operations in its thread, in the order given, many to a transaction."""
+    """Runs operations in the order given, many to a transaction."""
 
     def __init__(
         self,
@@ -81,21 +85,30 @@ class Writer:
         self._database, self._log = database, database.with_name(f"{database.name}-wal")
         self._connect, self._replace = connect, replace
         self._connection: sqlite3.Connection | None = None
-        self._queue: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._waiting: list[_Asked] = []
+        self._busy = self._soon = False
+        self._patience: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] = self._loop.create_future()
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self._closed = False
         self._trouble = ""
         """Why nothing may be believed at the moment."""
         self._damage: BaseException | None = None
         self._mend_at = 0.0
-        self._changes, self._changed_at, self._emptied = 0, 0.0, True
+        self._emptied = True
+        self._resting: asyncio.TimerHandle | None = None
         self.commits = 0
         self.after_commit: list[Callable[[], None]] = []
         """Filled by operations; done once their transaction is on disk, forgotten when it fails."""
-        self.undo: list[Callable[[], None]] = []
-        """Filled by operations; done, last first, when their transaction fails."""
+
+    @property
+    def sound(self) -> bool:
+        """False while nothing may be believed: ask for any operation, and it is seen to."""
+        return not self._trouble
 
     async def start(self) -> None:
         """Open the connection. Raises what `connect` raises."""
@@ -106,24 +119,81 @@ class Writer:
         """Finish every operation given so far, then close."""
         if not self._closed:
             self._closed = True
-            self._queue.put(None)
+            if self._resting:
+                self._resting.cancel()
+            while self._waiting or self._busy:
+                self._turn()
+                await self._idle.wait()
+            self._jobs.put(None)
             await asyncio.to_thread(self._thread.join)
 
-    async def do(self, operation: Operation) -> Any:
+    async def do(self, operation: Operation, *, patient: bool = False) -> Any:
         """What `operation` returns, once its transaction is on disk. Raises SpoolError, LeaseLost.
 
-        Cancelling the caller does not stop the operation: it happens whole or, on a fault, not at all.
+        A `patient` one waits PATIENCE seconds for others to share its commit with. Cancelling the caller
+        does not stop the operation: it happens whole or, on a fault, not at all.
         """
         if self._closed:
             raise SpoolError("spool: it is closed")
         future = self._loop.create_future()
-        future.add_done_callback(_look)
-        self._queue.put(_Asked(operation, future))
-        return await asyncio.shield(future)
+        self._waiting.append(_Asked(operation, future))
+        self._schedule(patient=patient)
+        return await future
 
     def later(self, operation: Operation) -> None:
         """Do this behind everything given so far; nobody hears what came of it. From any thread."""
-        self._queue.put(_Asked(operation, None))
+        self._tell(lambda: self._add(operation))
+
+    def _add(self, operation: Operation) -> None:
+        if not self._closed:
+            self._waiting.append(_Asked(operation, None))
+            self._schedule(patient=False)
+
+    # -- on the loop --------------------------------------------------------------------------------
+
+    def _schedule(self, *, patient: bool) -> None:
+        if self._busy or self._soon:
+            return
+        if not patient:
+            self._soon = True
+            self._loop.call_soon(self._turn)
+        elif self._patience is None:
+            self._patience = self._loop.call_later(PATIENCE, self._turn)
+
+    def _turn(self) -> None:
+        """The next transaction, with all that waits; while it is on its way to the disk, the next one forms."""
+        self._soon = False
+        if self._patience:
+            self._patience.cancel()
+            self._patience = None
+        if self._busy or not self._waiting:
+            return
+        work, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+        self._busy = True
+        self._idle.clear()
+        connection = self._connection
+        if connection is None or self._trouble or self._damage:
+            self._jobs.put(lambda: self._serve(work))
+            return
+        try:
+            done = self._operate(connection, [asked.operation for asked in work])
+        except Exception as fault:
+            failed = fault
+            self._roll_back(connection)
+            self._jobs.put(lambda: self._answer(work, self._failed(failed, [asked.operation for asked in work])))
+        else:
+            self._jobs.put(lambda: self._commit(connection, work, done))
+
+    def _free(self) -> None:
+        """The thread has let go of the connection."""
+        self._busy = False
+        if self._waiting:
+            self._turn()
+        if not self._busy:
+            self._idle.set()
+            if self._resting:
+                self._resting.cancel()
+            self._resting = None if self._emptied else self._loop.call_later(IDLE, self._empty_log)
 
     # -- in the thread ------------------------------------------------------------------------------
 
@@ -134,24 +204,39 @@ class Writer:
             self._tell(lambda fault=fault: self._ready.set_exception(fault))  # type: ignore[misc]
             return
         self._tell(lambda: self._ready.set_result(None))
-        last = False
-        while not last:
-            batch = [self._queue.get()]
-            while not self._queue.empty() and len(batch) < _BATCH and batch[-1] is not None:
-                batch.append(self._queue.get())
-            last = batch[-1] is None
-            work = [asked for asked in batch if asked is not None]
-            if work:
-                self._serve(work)
+        while job := self._jobs.get():
+            job()
         self._close()
 
+    def _commit(self, connection: sqlite3.Connection, work: list[_Asked], done: list[Any]) -> None:
+        """The slow half of a transaction: to the disk."""
+        try:
+            connection.execute("COMMIT")
+        except Exception as fault:
+            self._roll_back(connection)
+            done = self._failed(fault, [asked.operation for asked in work])
+        else:
+            self._kept()
+        self._answer(work, done)
+
     def _serve(self, work: list[_Asked]) -> None:
-        """Do the work and answer for it; then keep the log short."""
-        done = self._transact([asked.operation for asked in work])
+        """Do the work and answer for it."""
+        self._answer(work, self._transact([asked.operation for asked in work]))
+
+    def _answer(self, work: list[_Asked], done: list[Any]) -> None:
+        """Say what became of the work; then keep the log short."""
         futures = [asked.future for asked in work]
-        self._tell(lambda: _resolve(futures, done))
-        if not self._trouble:
+        log_is_due = not self._trouble and self._log_is_due()
+
+        def tell() -> None:
+            _resolve(futures, done)
+            if not log_is_due:
+                self._free()
+
+        self._tell(tell)
+        if log_is_due:
             self._checkpoint()
+            self._tell(self._free)
 
     def _transact(self, operations: list[Operation]) -> list[Any]:
         """What each operation brought, all in one transaction; when that fails, each in its own."""
@@ -162,45 +247,56 @@ class Writer:
         try:
             return self._attempt(connection, operations)
         except Exception as fault:
-            if disk_failed(fault):
-                self._doubt(fault)
-            elif is_damaged(fault):
-                self._close()
-                self._damage, self._trouble = fault, "its database is damaged"
-                return self._transact(operations)
-            elif len(operations) > 1:  # one of them poisons the batch
-                return [done for operation in operations for done in self._transact([operation])]
-            return [sqlite_fault(fault) if isinstance(fault, sqlite3.Error) else fault] * len(operations)
+            return self._failed(fault, operations)
+
+    def _failed(self, fault: Exception, operations: list[Operation]) -> list[Any]:
+        """A transaction failed, and is rolled back: find out why, and do what can be done all the same."""
+        if disk_failed(fault):
+            self._doubt(fault)
+        elif is_damaged(fault):
+            self._close()
+            self._damage, self._trouble = fault, "its database is damaged"
+            return self._transact(operations)
+        elif len(operations) > 1:  # one of them poisons the batch
+            return [done for operation in operations for done in self._transact([operation])]
+        return [sqlite_fault(fault) if isinstance(fault, sqlite3.Error) else fault] * len(operations)
 
     def _attempt(self, connection: sqlite3.Connection, operations: list[Operation]) -> list[Any]:
-        """One transaction; an operation that raises a RelayError has changed nothing and spoils nothing."""
-        self.after_commit.clear()
-        self.undo.clear()
-        done: list[Any] = []
+        """One transaction from its begin to the disk."""
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            for operation in operations:
-                try:
-                    done.append(operation(connection))
-                except SpoolDamaged:
-                    raise
-                except RelayError as fault:
-                    done.append(fault)
+            done = self._operate(connection, operations)
             connection.execute("COMMIT")
         except BaseException:
             self._roll_back(connection)
             raise
+        self._kept()
+        return done
+
+    def _operate(self, connection: sqlite3.Connection, operations: list[Operation]) -> list[Any]:
+        """Begin a transaction; an operation that raises a RelayError has changed nothing and spoils nothing."""
+        self.after_commit.clear()
+        done: list[Any] = []
+        connection.execute("BEGIN IMMEDIATE")
+        for operation in operations:
+            try:
+                done.append(operation(connection))
+            except SpoolDamaged:
+                raise
+            except RelayError as fault:
+                done.append(fault)
+        return done
+
+    def _kept(self) -> None:
+        """A transaction is on disk."""
         self.commits += 1
+        self._emptied = False
         for action in self.after_commit:
             action()
-        return done
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         with contextlib.suppress(sqlite3.Error):  # what went wrong before it is what counts
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-        for action in reversed(self.undo):
-            action()
 
     # -- the log; a disk that fails; a file that is damaged -------------------------------------------
 
@@ -224,29 +320,36 @@ class Writer:
             self._connection.close()
             self._connection = None
 
-    def _checkpoint(self) -> None:
-        """Move what the log holds into the database when it has grown; the next commit then begins it afresh.
+    def _log_is_due(self) -> bool:
+        with contextlib.suppress(OSError):  # there is no log yet
+            return self._log.stat().st_size > LOG_SIZE
+        return False
 
-        When nothing has changed for a while, empty it: the last transaction in a log, if damaged, can not
-        be told from one that was cut off and never acknowledged.
-        """
-        connection = self._connection
-        if connection is None:
+    def _checkpoint(self, mode: str = "PASSIVE") -> None:
+        """Move what the log holds into the database; the next commit then begins it afresh. TRUNCATE empties it."""
+        if self._connection is None:
             return
-        now, changes = time.monotonic(), connection.total_changes
-        if changes != self._changes:
-            self._changes, self._changed_at, self._emptied = changes, now, False
         try:
-            if self._log.stat().st_size > LOG_SIZE:
-                connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            elif not self._emptied and now - self._changed_at > IDLE:
-                [(busy, _, _)] = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-                self._emptied = not busy
-        except OSError:
-            return  # there is no log yet
+            [(busy, _, _)] = self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+            self._emptied = mode == "TRUNCATE" and not busy
         except sqlite3.Error as fault:
             if not is_full(fault):  # a full disk lets the log wait; settling has its reserve
                 self._doubt(fault)
+
+    def _empty_log(self) -> None:
+        """Nothing has changed for a while. The last transaction in a log, if damaged, can not be told from one that
+        was cut off and never acknowledged: better that there is none.
+        """
+        self._resting = None
+        if self._busy or self._closed or self._emptied or self._trouble:
+            return
+        self._busy = True
+        self._idle.clear()
+        self._jobs.put(self._truncate)
+
+    def _truncate(self) -> None:
+        self._checkpoint("TRUNCATE")
+        self._tell(self._free)
 
     def _doubt(self, fault: BaseException) -> None:
         self._trouble = f"the disk fails ({fault})"
@@ -292,9 +395,3 @@ def _resolve(futures: "list[asyncio.Future[Any] | None]", done: list[Any]) -> No
             future.set_exception(result)
         else:
             future.set_result(result)
-
-
-def _look(future: "asyncio.Future[Any]") -> None:
-    """Look at the result, so that an abandoned one is no "exception was never retrieved"."""
-    if not future.cancelled():
-        future.exception()

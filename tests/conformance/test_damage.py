@@ -8,9 +8,15 @@ import pytest
 from relay import entry as entries
 from relay.entry import State
 from relay.errors import SpoolError
-from relay.spool import Wanted
+from relay.spool import Wanted, leases
 
 BIG = b"Subject: big\r\n\r\n" + b"x" * 400_000
+
+
+@pytest.fixture(autouse=True)
+def nothing_ready(monkeypatch):
+    """Every claim reads the disk: new mail does not lie ready in memory."""
+    monkeypatch.setattr(leases, "FRESH", 0)
 
 
 def warnings(caplog, word=""):

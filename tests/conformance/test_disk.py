@@ -10,9 +10,15 @@ import pytest
 
 from relay.entry import State
 from relay.errors import SpoolError
-from relay.spool import Wanted, writer
+from relay.spool import Wanted, leases, writer
 
 BIG = b"x" * 400_000
+
+
+@pytest.fixture(autouse=True)
+def nothing_ready(monkeypatch):
+    """Every claim reads the disk: new mail does not lie ready in memory."""
+    monkeypatch.setattr(leases, "FRESH", 0)
 
 
 class Connection(sqlite3.Connection):
