@@ -115,7 +115,7 @@ def _reverse_path(mail: Mail, context: Context, sender: Address, kept: list[Addr
         sender = kept[0]
     elif kept and not reverse.short:
         return mail
-    if reverse == sender:
+    if reverse is not None and reverse.key == sender.key:
         return mail
     return replace(mail, envelope=replace(mail.envelope, reverse_path=sender))
 

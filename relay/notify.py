@@ -1,6 +1,7 @@
 """The rules about people: `notify` (always_notify_reporter, _owner, _updater, own_changes) and `mute`."""
 
 from relay.address import Address, AddressError, parse
+from relay.addressing import why_not
 from relay.mail import Mail, Recipient
 from relay.people import User, Who, resolve, resolve_reporter
 from relay.policy import Context
@@ -57,8 +58,8 @@ def _add(mail: Mail, context: Context, option: str, who: Who) -> Mail:
     if who.address is None:
         return mail.note(option, f"nobody added: {who.why}", warning="may be" in who.why)
     address = context.policy.full(who.address)
-    if address.short and not context.policy.use_short_addr:
-        return mail.note(option, f"nobody added: {address} has no domain", warning=True)
+    if why := why_not(address, context):
+        return mail.note(option, f"nobody added: {address} {why}", warning=True)
     if any(r.address.key == address.key for r in mail.envelope.recipients):
         return mail
     if not context.first_of_event:
@@ -120,8 +121,3 @@ def people(mail: Mail, context: Context) -> list[Who]:
         return []
     reporter = resolve_reporter(mail.message, facts, context.users)
     return [reporter, resolve(facts.owner, context.users), _updater(context, reporter)]
-
-
-def address_of(login: str, context: Context) -> Address | None:
-    """The address of a user by login: what comes before the default domain."""
-    return next((user.address for user in context.users if user.login == login and user.address), None)

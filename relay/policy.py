@@ -4,7 +4,7 @@ The names, values and defaults are those of trac.ini's [notification]; where a r
 what Trac decides from its database, the option's line says what it decides.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -74,7 +74,9 @@ class Policy:
         shown="(absent)",
     )
     use_public_cc: bool = option(
-        False, "Show the recipients that the tracker shows; false: nobody but smtp_always_cc", trac_boolean
+        False,
+        "Show reporter, owner, updater and the recipients that the tracker shows; false: nobody but smtp_always_cc",
+        trac_boolean,
     )
     public_envelope: bool = option(
         False, "With use_public_cc, also show recipients that the tracker gave only in the envelope", boolean
@@ -151,6 +153,14 @@ class Context:
     users: tuple[User, ...] = ()
     first_of_event: bool = True
     """False for further mails of one event: what the policy adds has gone out with the first."""
+    _addresses: dict[str, Address] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def addresses(self) -> dict[str, Address]:
+        """The stored addresses of users by login; read once for all that a mail asks."""
+        if not self._addresses:
+            self._addresses.update((user.login, user.address) for user in reversed(self.users) if user.address)
+        return self._addresses
 
     @property
     def project(self) -> str:

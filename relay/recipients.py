@@ -4,15 +4,18 @@ Every address is completed before it is compared. A recipient that leaves is rec
 the rule that took it out (promise 2); none is ever changed to a part of what was written.
 """
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 
-from relay import mailboxes
+from relay import encoded_word, mailboxes
 from relay.address import Address
+from relay.addressing import completed, is_ignored, is_own, why_not
 from relay.mail import Mail, Recipient
 from relay.mailboxes import Mailbox
-from relay.message import Message
-from relay.notify import address_of, is_muted, is_somebody, people
-from relay.policy import Context, Policy
+from relay.message import Field, Message
+from relay.notify import is_muted, is_somebody, people
+from relay.policy import Context
 
 HIDING_FIELDS = (
     "bcc",
@@ -27,14 +30,18 @@ HIDING_FIELDS = (
 """Fields besides To and Cc that name recipients (promise 4)."""
 
 UNDISCLOSED = b"To: undisclosed-recipients: ;\r\n"
+_UNDISCLOSED = re.compile(r'"?(?:undisclosed|unlisted)[- ]recipients"?\s*:\s*;', re.IGNORECASE)
 
 
 def filter_domains(mail: Mail, context: Context) -> Mail:
-    """Take out the relay's own catch_all addresses and names at ignore_domains, which are no addresses."""
-    own = {context.policy.full(address).key for address in context.catch_all}
-    caught = [r for r in mail.envelope.recipients if context.policy.full(r.address).key in own]
+    """Take out the relay's own catch_all addresses and names at ignore_domains, which are no addresses.
+
+    A name at such a domain that is the login of a known user stays: he has a stored address.
+    """
+    full = context.policy.full
+    caught = [r for r in mail.envelope.recipients if is_own(full(r.address), context)]
     mail = mail.drop("catch_all", "the relay's own address", *caught)
-    ignored = [r for r in mail.envelope.recipients if _ignored(r.address, context.policy)]
+    ignored = [r for r in mail.envelope.recipients if is_ignored(completed(r.address, context), context.policy)]
     texts = (f"{recipient.address} is a name, no address (ignore_domains)" for recipient in ignored)
     mail = mail.notes_of("filter_domains", *texts)
     return mail.drop("filter_domains", "its domain is in ignore_domains", *ignored)
@@ -51,7 +58,7 @@ def complete_addresses(mail: Mail, context: Context) -> Mail:
     twins: list[Recipient] = []
     nowhere: list[Recipient] = []
     for recipient in mail.envelope.recipients:
-        address = _completed(recipient.address, context)
+        address = completed(recipient.address, context)
         if address.short and not policy.use_short_addr:
             nowhere.append(recipient)
         elif address.key in kept:
@@ -77,12 +84,6 @@ def complete_untouched(mail: Mail, context: Context) -> Mail:
     return replace(mail, envelope=replace(mail.envelope, reverse_path=whole))
 
 
-def _completed(address: Address, context: Context) -> Address:
-    """A bare name is the user of that login, if there is one with an address; else it gets the default domain."""
-    by_user = address_of(str(address), context) if address.short else None
-    return context.policy.full(by_user or address)
-
-
 def always_cc(mail: Mail, context: Context) -> Mail:
     """Add smtp_always_cc, visible in Cc."""
     return _add(mail, context, "smtp_always_cc", context.policy.smtp_always_cc, shown=True)
@@ -95,44 +96,43 @@ def always_bcc(mail: Mail, context: Context) -> Mail:
 
 def visible_recipients(mail: Mail, context: Context) -> Mail:
     """Write To and Cc so that they name whom the policy shows, and remove every field that names others."""
-    message = mail.message.remove(*HIDING_FIELDS)
-    policy = context.policy
-    if policy.use_public_cc:
-        to, cc = _public(mail, context)
-    else:
-        to, cc = [], _always_shown(context)
+    to, cc = _public(mail, context) if context.policy.use_public_cc else ([], _always_shown(context))
+    visible = {address.key for address in (*to, *cc)}
+    mail = mail.to(*(replace(r, shown=r.address.key in visible) for r in mail.envelope.recipients))
+    message = _without_hiding_fields(mail)
     if not to and not cc:
-        return mail.with_message(_write(_write(message, "To", [], {}), "Cc", [], {}))
-    names = {
-        _completed(m.address, context).key: m.display
-        for field in ("to", "cc")
-        for m in _written(mail.message, field)
-        if m.address
-    }
-    message = _write(message, "To", to, names)
-    return mail.with_message(_write(message, "Cc", cc, names))
+        return mail.with_message(_write_to_nobody(message).remove("cc"))
+    boxes = [box for field in ("to", "cc") for box in _written(mail.message, field) if box.address]
+    names = {completed(box.address, context).key: box.display for box in boxes if box.address}
+    message = _write(message, "To", to, names) if to else _write_to_nobody(message)
+    return mail.with_message(_write(message, "Cc", cc, names) if cc else message.remove("cc"))
 
 
 def remove_hidden(mail: Mail, _context: Context) -> Mail:
     """Remove Bcc and the like: all that `rewrite = off` does about visibility."""
-    return mail.with_message(mail.message.remove(*HIDING_FIELDS))
+    return mail.with_message(_without_hiding_fields(mail))
 
 
-def _ignored(address: Address, policy: Policy) -> bool:
-    return bool(address.domain) and address.key[1] in policy.ignore_domains
+def _without_hiding_fields(mail: Mail) -> Message:
+    """Without the fields that list recipients, and without those of Resent-* that name a hidden one."""
+    message = mail.message.remove(*HIDING_FIELDS)
+    resent = {f: encoded_word.decode(f.text).lower() for f in message.fields if f.name.startswith("resent-")}
+    if not resent:
+        return message
+    everything = "\n".join(resent.values())
+    hidden = [str(r.address).lower() for r in mail.envelope.recipients if not r.shown]
+    named = [address for address in hidden if address in everything]
+    return message.remove(*(f.name for f, text in resent.items() if any(address in text for address in named)))
 
 
 def _add(mail: Mail, context: Context, option: str, addresses: tuple[Address, ...], *, shown: bool) -> Mail:
-    policy = context.policy
     if not addresses:
         return mail
     recipients = {r.address.key: r for r in mail.envelope.recipients}
     for given in addresses:
-        address = _completed(given, context)
-        if _ignored(address, policy):
-            mail = mail.note(option, f"{given} is a name, no address (ignore_domains)", warning=True)
-        elif address.short and not policy.use_short_addr:
-            mail = mail.note(option, f"{given} has no domain and is left out", warning=True)
+        address = completed(given, context)
+        if why := why_not(address, context):
+            mail = mail.note(option, f"left out: {given} {why}", warning=True)
         elif known := recipients.get(address.key):
             recipients[address.key] = replace(known, shown=known.shown or shown)
         elif context.first_of_event:
@@ -143,29 +143,36 @@ def _add(mail: Mail, context: Context, option: str, addresses: tuple[Address, ..
 
 def _always_shown(context: Context) -> list[Address]:
     """The addresses of smtp_always_cc that can be mailed, each mailbox once."""
-    policy = context.policy
-    addresses = [_completed(given, context) for given in reversed(policy.smtp_always_cc)]
-    full = {address.key: address for address in addresses}
-    kept = [a for a in full.values() if not _ignored(a, policy) and (not a.short or policy.use_short_addr)]
+    full = {
+        address.key: address
+        for given in context.policy.smtp_always_cc[::-1]
+        for address in (completed(given, context),)
+    }
+    kept = [address for address in full.values() if not why_not(address, context)]
     return [address for address in kept[::-1] if not is_muted(address, context)]
 
 
 def _public(mail: Mail, context: Context) -> tuple[list[Address], list[Address]]:
-    """Whom use_public_cc shows: recognised people in To, others in Cc; smtp_always_bcc stays a secret."""
-    policy = context.policy
-    listed = {_completed(a, context).key for a in policy.smtp_always_cc}
-    secret = {_completed(a, context).key for a in policy.smtp_always_bcc} - listed
-    to, cc = [], []
+    """Whom use_public_cc shows: reporter, owner and updater in To; in Cc smtp_always_cc and whom the tracker shows.
+
+    Who else the tracker gave only in the envelope stays hidden, and so does everybody of smtp_always_bcc.
+    """
+    always = _always_shown(context)
+    listed = {address.key for address in always}
+    secret = {completed(a, context).key for a in context.policy.smtp_always_bcc} - listed
     known = people(mail, context)
+    to: list[Address] = []
+    cc = {address.key: address for address in always}
     for recipient in mail.envelope.recipients:
         key = recipient.address.key
-        if not recipient.shown:
+        if key in secret:
             continue
         if any(is_somebody(recipient, who, context) for who in known):
             to.append(recipient.address)
-        elif key not in secret:
-            cc.append(recipient.address)
-    return to, cc
+            cc.pop(key, None)
+        elif recipient.shown:
+            cc.setdefault(key, recipient.address)
+    return to, list(cc.values())
 
 
 def _written(message: Message, name: str) -> list[Mailbox]:
@@ -174,20 +181,32 @@ def _written(message: Message, name: str) -> list[Mailbox]:
 
 def _shown_by_tracker(message: Message, context: Context) -> set[tuple[str, str]]:
     written = _written(message, "to") + _written(message, "cc")
-    return {_completed(mailbox.address, context).key for mailbox in written if mailbox.address}
+    return {completed(mailbox.address, context).key for mailbox in written if mailbox.address}
 
 
 def _write(message: Message, name: str, wanted: list[Address], names: dict[tuple[str, str], str]) -> Message:
-    """`wanted` as the field `name`; a field that says just that already stays byte for byte."""
+    """`wanted` as the field `name`; a field that says just that, and nothing of others, stays byte for byte."""
     fields = message.get_all(name)
-    current = [mailbox.address for mailbox in _written(message, name)]
-    if wanted:
-        same = len(fields) == 1 and None not in current and set(current) == set(wanted)
-        shown = [Mailbox(names.get(address.key, ""), address) for address in wanted]
-        raw = f"{name}: {mailboxes.write(shown, len(name) + 2)}\r\n".encode()
-        return message if same else message.put(name, raw)
-    if name == "Cc":
-        return message.remove("cc")
-    if len(fields) == 1 and not current and fields[0].text.replace(" ", "").endswith(":;"):
+    current = [box.address.key if box.address else None for box in _written(message, name)]
+    if len(fields) == 1 and set(current) == {address.key for address in wanted} and _says_no_more(fields[0], current):
+        return message
+    shown = [Mailbox(_safe_display(names.get(address.key, ""), address), address) for address in wanted]
+    return message.put(name, f"{name}: {mailboxes.write(shown, len(name) + 2)}\r\n".encode())
+
+
+def _says_no_more(field: Field, boxes: Sequence[tuple[str, str] | None]) -> bool:
+    """True when no comment, name or group in the field could hold the address of somebody else."""
+    text = encoded_word.decode(field.text)
+    return "(" not in text and ":" not in text and text.count("@") == sum(1 for box in boxes if box and box[1])
+
+
+def _safe_display(display: str, address: Address) -> str:
+    """The tracker's name for a recipient, unless it holds an address that is not his."""
+    return "" if "@" in display and display.lower() != str(address).lower() else display
+
+
+def _write_to_nobody(message: Message) -> Message:
+    fields = message.get_all("to")
+    if len(fields) == 1 and _UNDISCLOSED.fullmatch(fields[0].text):
         return message
     return message.put("To", UNDISCLOSED)

@@ -1,5 +1,6 @@
 """Rewrite: the rules in their order, applied to one mail. Pure: the same arguments, the same mail (promise 8)."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -7,6 +8,7 @@ from relay import mime
 from relay.errors import RuleError
 from relay.headers import originator, subject_prefix, trace_fields
 from relay.mail import Mail, Refusal
+from relay.message import Field
 from relay.notify import mute, notify
 from relay.policy import Context, Policy
 from relay.recipients import (
@@ -19,6 +21,8 @@ from relay.recipients import (
     visible_recipients,
 )
 from relay.wire import wire
+
+_ONE_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:(?:[^\0\r\n]|\r\n[ \t])*+\r\n")
 
 __all__ = ["OFF_RULES", "RULES", "Context", "Policy", "Rule", "rewrite", "steps"]
 
@@ -79,6 +83,8 @@ def steps(mail: Mail, context: Context) -> list[tuple[str, Mail]]:
     Raises RuleError, naming the rule, when one fails: such mail is held, never half changed.
     """
     passed: list[tuple[str, Mail]] = []
+    mail = _ended(mail)
+    came = set(mail.message.fields)
     for name, rule in rules_of(context.policy):
         try:
             mail = rule(mail, context)
@@ -87,7 +93,25 @@ def steps(mail: Mail, context: Context) -> list[tuple[str, Mail]]:
         passed.append((name, mail))
         if mail.refusal:
             break
+    _check(mail, came)
     return passed
+
+
+def _ended(mail: Mail) -> Mail:
+    """With a line end behind the last field, where the mail ends within it: another field may follow."""
+    fields = mail.message.fields
+    if not fields or fields[-1].raw.endswith(b"\n"):
+        return mail
+    last = Field(fields[-1].raw + b"\r\n")
+    return mail.with_message(mail.message.with_fields((*fields[:-1], last)))
+
+
+def _check(mail: Mail, came: set[Field]) -> None:
+    """Every field that a rule wrote is one field on lines of its own, whatever it was made of. Raises RuleError."""
+    for field in mail.message.fields:
+        if field not in came and not _ONE_FIELD.fullmatch(field.raw):
+            fault = ValueError(f"{field.raw[:80]!r} would not leave as one header field")
+            raise RuleError("wire", fault)
 
 
 def rewrite(mail: Mail, context: Context) -> Mail:

@@ -13,7 +13,7 @@ ROOT = RELAY.parent
 FLOORS = [
     {"address", "message", "mail", "reply", "entry", "options", "errors", "charsets", "encoded_word", "mailboxes", "places"},
     {
-        "dialects", "people", "notify", "transfer", "patch", "contenttype", "scan", "change", "fields", "downgrade", "mime", "policy", "recipients", "headers", "wire", "rewrite", "changelines", "routing", "profiles",
+        "dialects", "people", "notify", "transfer", "patch", "contenttype", "scan", "change", "fields", "downgrade", "mime", "policy", "recipients", "headers", "wire", "rewrite", "changelines", "routing", "profiles", "addressing",
         "admission", "dataphase", "prepare", "shares", "search", "status", "dsn", "retry", "tls", "auth", "oauth", "transaction", "pool",
     },
     {"server", "connection", "listening", "upstream", "link", "dialogue", "lookup", "outbox", "spool", "journal", "unixsocket", "systemd", "https", "tokenstore"},

@@ -174,7 +174,7 @@ def test_promise_4_hidden_recipients_are_in_no_field(case):
             for n in ("to", "cc")
             for f in left.message.get_all(n)
             for b in mailboxes.read(f.text)
-            if b.address
+            if b.address and "=?" not in b.address.local  # a bare name outside ASCII is a word there
         }
         known = {user.login: user.address for user in reversed(context.users) if user.address}
         assert shown <= {policy.full(known.get(str(a), a)).key for a in policy.smtp_always_cc}
