@@ -6,7 +6,7 @@ from relay import app, config, prepare
 from relay.address import parse
 from relay.entry import Client, Entry
 from relay.mail import Envelope, Recipient
-from relay.message import BytesBody
+from relay.message import BytesBody, parse_bytes
 from relay.profiles import Match, matches
 
 HEAD = "[notification]\nsmtp_enabled = true\nsmtp_from = bugs@example.com\n"
@@ -114,6 +114,24 @@ def test_a_report_goes_the_way_of_its_mail(setting):
     assert chosen(made, report=True, profile="b").profile.name == "b"
     assert chosen(made, report=True, profile="gone").profile.name == "notification"
     assert chosen(made, "X-Trac-Project: Harbour\r\n", report=True).profile.name == "notification"
+
+
+def test_a_new_entry_stands_in_the_line_of_its_profile_at_once(tmp_path, monkeypatch, caplog):
+    """By its header alone; where that can not be read, in the line of the default profile."""
+    path = tmp_path / "config.ini"
+    path.write_text(HEAD + "[notification:b]\nmatch = project: Harbour\n")
+    relay = app.Relay(config.read(path, {}).configuration)
+    entry = Entry("1", 0.0, Envelope(None, ()))
+    message = parse_bytes(b"X-Trac-Project: Harbour\r\n\r\n")
+    assert relay._assigned(entry, message).profile == "b"
+    assert relay._assigned(entry, parse_bytes(b"\r\n")).profile == "notification"
+
+    def broken(*_):
+        raise RuntimeError("planted")
+
+    monkeypatch.setattr(app, "hint", broken)
+    assert relay._assigned(entry, message) == entry
+    assert "fault in profile of 1: RuntimeError: planted" in caplog.text
 
 
 def test_mail_by_sendmail_leaves_as_it_came_unless_a_tracker_wrote_it_or_a_profile_wants_it(setting):
