@@ -8,6 +8,7 @@ from relay.entry import Client, Entry
 from relay.mail import Envelope, Recipient
 from relay.message import BytesBody, parse_bytes
 from relay.profiles import Match, matches
+from relay.systemd import Systemd
 
 HEAD = "[notification]\nsmtp_enabled = true\nsmtp_from = bugs@example.com\n"
 
@@ -120,7 +121,7 @@ def test_a_new_entry_stands_in_the_line_of_its_profile_at_once(tmp_path, monkeyp
     """By its header alone; where that can not be read, in the line of the default profile."""
     path = tmp_path / "config.ini"
     path.write_text(HEAD + "[notification:b]\nmatch = project: Harbour\n")
-    relay = app.Relay(config.read(path, {}).configuration)
+    relay = app.Relay(config.read(path, {}).configuration, Systemd({}))
     entry = Entry("1", 0.0, Envelope(None, ()))
     message = parse_bytes(b"X-Trac-Project: Harbour\r\n\r\n")
     assert relay._assigned(entry, message).profile == "b"
