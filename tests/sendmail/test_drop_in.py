@@ -93,10 +93,14 @@ def test_a_lone_dot(relay, drop_in, words, text):
     assert one(daemon)[0].endswith(b"\r\n\r\n" + text)
 
 
-def test_what_is_no_address_stands_in_the_history_and_the_rest_goes(relay, drop_in):
+def test_what_is_no_address_is_reported_and_the_rest_goes(relay, drop_in):
     daemon = relay()
-    assert drop_in("-t", mail=b"To: a@example.org, Dana Field\n\nx\n") == SAID_NOTHING
-    assert one(daemon)[2] == {"a@example.org"}
+    assert drop_in("-t", "-f", "dana@example.com", mail=b"To: a@example.org, Dana Field\n\nx\n") == SAID_NOTHING
+    mails = {envelope["to"][0]["address"]: (raw, envelope["from"]) for raw, envelope in outbox(daemon, 2)}
+    assert mails["a@example.org"][1] == "dana@example.com"
+    report, sender = mails["dana@example.com"]
+    assert sender is None
+    assert b"Dana Field (no address)" in report
     assert "RCPT: 553 5.1.3" in daemon.log()
 
 

@@ -70,6 +70,11 @@ def test_where_the_pieces_are_cut_does_not_matter(parts, dot_ends):
     assert not wanted or wanted.endswith(b"\r\n")
 
 
+def test_a_dot_that_begins_a_piece_begins_no_line():
+    written = b"x" * 100_000 + b".\nb\n"
+    assert lines(written[:100_000], written[100_000:], dot_ends=True) == written.replace(b"\n", b"\r\n")
+
+
 @pytest.mark.parametrize("octet", [b"x", b"\r"])
 def test_a_line_without_end_is_not_held_in_memory(octet):
     one = Lines(dot_ends=False)
@@ -135,7 +140,7 @@ def test_recipients_of_the_header(header, paths):
     [
         '"a@example.org" <b c>',
         '"a@example.org> " <b c>',
-        "=?utf-8?q?a=40example.org=0D=0ARCPT_TO:=3Cx=40example.org=3E?= <b c>",
+        "=?utf-8?q?a=40example.org=0D=0ARCPT_TO=3A=3Cx=40example.org=3E?= <b c>",
         '"\\"a b\\"@example.org" <b c>',
         "a@example.org x",
         "<a@example.org",
