@@ -48,13 +48,13 @@ def facts(message: Message, text: Text) -> Facts:
 
 
 def _cells(lines: list[str]) -> dict[str, str]:
-    """What stands in front of the summary: each label's first line."""
+    """What stands in front of the summary."""
     cells: dict[str, str] = {}
     for line in lines:
         if line.startswith("Summary:"):
             break
         if found := _LABEL.fullmatch(line):
-            cells.setdefault(found[1], found[2].strip())
+            cells[found[1]] = found[2].strip()
     return cells
 
 

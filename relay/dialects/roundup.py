@@ -21,7 +21,7 @@ _FIRST = (
     ("change", re.compile(r"Change by (.+?)(?: <([^<>\s]+)>)?:")),
 )
 _BLOCK = "-" * 10
-_CHANGED = re.compile(r"assignedto: (.*) -> (.*)")
+_CHANGED = re.compile(r"assignedto: (.*) ->(?: (.*))?")
 _SET = re.compile(r"assignedto: (.+)")
 _MAX_LINES = 20_000
 
@@ -86,5 +86,5 @@ def _assigned(lines: list[str], event: str) -> tuple[Person | None, Person | Non
     return None, None
 
 
-def _somebody(login: str, *, imitable: bool) -> Person | None:
-    return Person(login.strip(), imitable) if login.strip() else None
+def _somebody(login: str | None, *, imitable: bool) -> Person | None:
+    return Person(login.strip(), imitable) if login and login.strip() else None
