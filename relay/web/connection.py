@@ -96,8 +96,6 @@ class Server:
             log_config=None,
             access_log=False,
             proxy_headers=False,
-            server_header=False,
-            date_header=False,
             limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=IDLE_TIME,
             h11_max_incomplete_event_size=MAX_HEADER,

@@ -1,5 +1,6 @@
 """The page of a real daemon: its link, its reload, and that mail goes on whatever becomes of it."""
 
+import asyncio
 import json
 import os
 import re
@@ -11,6 +12,12 @@ import time
 
 import pytest
 
+from relay import app, config
+from relay.address import parse
+from relay.entry import Entry, State
+from relay.mail import Envelope, Recipient
+from relay.prepare import event_key, read
+from relay.systemd import Systemd
 from tests.e2e.tools import ROOT, answers, free_port, until
 from tests.web.conftest import ask
 
@@ -185,6 +192,38 @@ def test_it_ends_with_the_relay_whoever_is_still_reading(daemon):
             assert daemon.stop() == 0
             assert time.monotonic() - began < 5
         assert idle.recv(10) == b""
+
+
+def test_looking_at_a_mail_does_not_make_it_the_first_of_its_event(tmp_path):
+    """With the relay's own parts: what would be added to an event is still added to the mail that leaves first."""
+    (tmp_path / "config.ini").write_text(
+        f"[listener]\nlisten = 127.0.0.1:{free_port()}\n[status]\nlisten = unix:page.sock\n{NOTIFICATION}smtp_always_cc = list@example.com\n"
+    )
+    text = b"X-Mailer: Trac 1.6\r\nX-Trac-Ticket-ID: 12\r\nX-Trac-Project: P\r\nSubject: #12: x\r\nDate: Tue, 24 Nov 2026 18:00:00 -0000\r\n\r\nbody\r\n"
+
+    async def story():
+        relay = app.Relay(config.read(tmp_path / "config.ini", {}).configuration, Systemd({}))
+        stop, ready = asyncio.Event(), asyncio.Event()
+        running = asyncio.create_task(relay.run(stop, lambda _: ready.set()))
+        await ready.wait()
+        while not (tmp_path / "page.sock").exists():
+            await asyncio.sleep(0.02)
+        envelope = Envelope(parse("a@example.com"), (Recipient.accepted(parse("b@example.com")),))
+        entry = Entry("k" * 15, 1.0, envelope, len(text), State.HELD)
+        draft = relay.spool.draft()
+        draft.write(text)
+        await relay.spool.put(entry, draft)
+        answer = await asyncio.to_thread(ask, tmp_path / "page.sock", f"/mail/{entry.id}")
+        kept, body = await relay.spool.peek(entry.id)
+        key = event_key(read(kept, body, relay.setting))
+        known = await relay.spool.recall(f"event:{key}"), await relay.events.is_first(key, "another")
+        stop.set()
+        await running
+        return answer.text, known
+
+    text_, known = asyncio.run(story())
+    assert "smtp_always_cc" in text_
+    assert known == (None, True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="root may read everything: the mode alone is looked at")

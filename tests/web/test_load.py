@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import socket
 import statistics
 import threading
@@ -10,7 +11,7 @@ import time
 import pytest
 
 from relay.entry import State, encode
-from relay.web import connection, guard
+from relay.web import connection, guard, reading
 from tests.web.conftest import ask, attempt, deferred, wait_for
 
 MANY = 20_000
@@ -79,11 +80,11 @@ def test_twenty_thousand_mails_are_listed_quickly_and_stop_nobody(full):
         for path in paths:
             began = time.monotonic()
             assert full.get(path).status == 200
-            assert time.monotonic() - began < 2, path
+            assert time.monotonic() - began < 5, path
     assert "19,960 mails wait" in full.get("/").text
     assert full.get("/queue?state=held").text.count("badge held") == 40
     assert statistics.quantiles(found, n=20)[-1] < 0.05, sorted(found)[-20:]
-    assert max(found) < 0.5, sorted(found)[-5:]
+    assert max(found) < 1, sorted(found)[-5:]
 
 
 def test_a_page_that_takes_too_long_is_given_up(site, monkeypatch):
@@ -99,41 +100,44 @@ def test_a_page_that_takes_too_long_is_given_up(site, monkeypatch):
     assert site.get("/queue").status == 200
 
 
-def test_one_page_at_a_time_and_a_rest_behind_it(site):
-    """However many ask: the page has at most about half of the event loop's time."""
-    site.get("/")
-    stop = time.monotonic() + 1.0
-    made = []
+def test_one_page_at_a_time_and_a_rest_as_long_behind_it(site, monkeypatch):
+    """However many ask: half of the time is not the page's."""
+    spans = []
+    overview = reading.overview
 
-    def hammer():
-        while time.monotonic() < stop:
-            with contextlib.suppress(OSError):
-                began = time.monotonic()
-                site.get("/queue")
-                made.append(time.monotonic() - began)
+    async def slow(sources):
+        began = site.loop.time()
+        await asyncio.sleep(0.1)
+        seen = await overview(sources)
+        spans.append((began, site.loop.time()))
+        return seen
 
-    busy = []
-
-    async def share():
-        """Part of the time in which a task that never waits gets its turn."""
-        turns, until = 0, site.loop.time() + 0.8
-        while site.loop.time() < until:
-            began = time.perf_counter()
-            await asyncio.sleep(0)
-            busy.append(time.perf_counter() - began)
-            turns += 1
-        return turns
-
-    threads = [threading.Thread(target=hammer) for _ in range(8)]
+    monkeypatch.setattr(reading, "overview", slow)
+    threads = [threading.Thread(target=site.get, args=("/",)) for _ in range(5)]
     for thread in threads:
         thread.start()
-    time.sleep(0.1)
-    site.run(share())
     for thread in threads:
         thread.join()
-    assert made
-    assert statistics.median(busy) < 0.01
-    assert max(busy) < 0.3
+    spans.sort()
+    assert len(spans) == 5
+    for (began, ended), (following, _) in itertools.pairwise(spans):
+        assert following - ended >= (ended - began) * 0.9
+
+
+def test_health_and_style_wait_for_no_page(site, monkeypatch):
+    async def slow(_sources):
+        await asyncio.sleep(1)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(reading, "overview", slow)
+    thread = threading.Thread(target=site.ask, args=("/",))
+    thread.start()
+    time.sleep(0.1)
+    began = time.monotonic()
+    assert site.get("/healthz").body == b"ok"
+    assert site.get("/style.css").status == 200
+    assert time.monotonic() - began < 0.7
+    thread.join()
 
 
 def test_mail_is_taken_at_once_while_the_page_is_hammered(daemon):
@@ -169,7 +173,7 @@ def test_mail_is_taken_at_once_while_the_page_is_hammered(daemon):
     assert len(asked) > 20
     assert set(asked) <= {200, 503}
     assert statistics.median(times) < 0.25, sorted(times)[-20:]
-    assert max(times) < 2, sorted(times)[-5:]
+    assert max(times) < 5, sorted(times)[-5:]
     wait_for(lambda: len(daemon.outbox()) == 160, "every mail in the outbox")
 
 
@@ -218,6 +222,7 @@ def test_what_is_no_request_is_refused_without_a_word_in_the_log(site, octets, c
 def test_a_request_with_a_body_ends_its_connection(site):
     """What follows a body that nobody reads is not taken for a request."""
     with socket.create_connection(site.address, 10) as sock:
+        began = time.monotonic()
         sock.sendall(
             b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\nGET /healthz HTTP/1.1\r\n"
         )
@@ -227,6 +232,7 @@ def test_a_request_with_a_body_ends_its_connection(site):
                 answer += piece
         assert answer.startswith(b"HTTP/1.1 405 ")
         assert answer.count(b"HTTP/1.1") == 1
+        assert time.monotonic() - began < 3
 
 
 def test_a_large_source_streams(site):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from relay.web import captured
 from tests.web.conftest import outcome
 from tests.web.seen import mail, see
 
@@ -64,3 +65,10 @@ def test_no_path_leads_out_of_the_outbox(site, name):
     ):
         assert site.ask(path).status == 404, path
     assert site.get("/outbox").status == 200
+
+
+def test_only_names_that_the_outbox_gives_are_looked_for(site):
+    (site.outbox / "new").mkdir(parents=True)
+    (site.outbox / "secret").write_text("Subject: x\r\n\r\nx")
+    assert captured.find([site.outbox], "../secret") is None
+    assert captured.find([site.outbox], "") is None
