@@ -76,7 +76,10 @@ def main() -> int:
         print(f"demo: no mail could be sent to {listen}: {fault}", file=sys.stderr)
         return 1
     where = configuration.next_hop.smtp_server or f"{configuration.next_hop.outbox}/new"
-    print(f"demo: {len(SAMPLES)} notifications sent through {listen}; look in {where}", file=sys.stderr)
+    print(
+        f"demo: {len(SAMPLES)} notifications sent through {listen}; look in {where}, or on the status page",
+        file=sys.stderr,
+    )
     return 0
 
 

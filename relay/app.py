@@ -174,7 +174,7 @@ class Relay:
         self.tokens.use(upstreams_of(self.configuration))
         self.listener.setting = self._listener_setting()
         self.delivery.wake()
-        if new.status != old.status or not self.page.is_open:
+        if new.status != old.status or not self.page.is_current:
             self._open_page()
         return Reloaded([], [*loaded.warning_lines(), *_needs_restart(old, new)])
 

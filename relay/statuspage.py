@@ -56,9 +56,10 @@ class StatusPage:
         self._opening: asyncio.Task[None] | None = None
 
     @property
-    def is_open(self) -> bool:
-        """True while it is served, or about to be."""
-        return self._page is not None or (self._opening is not None and not self._opening.done())
+    def is_current(self) -> bool:
+        """True while it is served with the token of its file, or about to be."""
+        opening = self._opening is not None and not self._opening.done()
+        return opening or (self._page is not None and self._page.is_current)
 
     def open(self, options: StatusOptions, state_folder: Path, log: LogOptions) -> None:
         """Serve it as `options` say, instead of as before; returns at once."""

@@ -75,8 +75,8 @@ def token_in(path: Path) -> str:
         raise ConfigError(f"[status] token_file: {path} can not be made: {os.strerror(fault.errno or 0)}") from fault
     except ValueError as fault:
         raise ConfigError(f"[status] token_file: {fault}") from fault
-    if len(token) < SHORTEST or not token.isprintable():
-        text = f"{path} holds no token of at least {SHORTEST} characters: remove the file, and a new one is made"
+    if len(token) < SHORTEST or not token.isascii() or not token.isprintable():
+        text = f"{path} holds no token of at least {SHORTEST} ASCII characters: remove the file, and a new one is made"
         raise ConfigError(f"[status] token_file: {text}")
     return token
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from relay import journal
+from relay import journal, secretfile
 from relay.errors import ConfigError
 from relay.status import StatusOptions
 from relay.statuspage import Sources
@@ -25,6 +25,14 @@ class Page:
     token_path: Path
     _access: Access
     _server: Server
+
+    @property
+    def is_current(self) -> bool:
+        """False once the token's file holds another one, or is gone: a reload then opens the page anew."""
+        try:
+            return self._access.is_token(secretfile.read(self.token_path).strip())
+        except (OSError, ValueError):
+            return False
 
     @property
     def link(self) -> str:
@@ -49,14 +57,17 @@ async def open_door(options: StatusOptions, state_folder: Path, sources: Sources
     server = Server(application(known, sources, renderer))
     addresses: list[str] = []
     faults: list[ConfigError] = []
-    for listen in options.listen:
-        try:
-            addresses.append(await server.listen(listen))
-        except ConfigError as fault:
-            faults.append(fault)
-    if not addresses:
+    try:
+        for listen in options.listen:
+            try:
+                addresses.append(await server.listen(listen))
+            except ConfigError as fault:
+                faults.append(fault)
+        if not addresses:
+            raise faults[0]
+    except BaseException:
         server.close()
-        raise faults[0]
+        raise
     for unserved in faults:
         journal.warning("", f"status page: {unserved}")
     return Page(tuple(addresses), path, known, server)

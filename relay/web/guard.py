@@ -96,7 +96,7 @@ class Guard:
         except TimeoutError:
             status = 503
         except Exception as fault:
-            journal.fault(f"status page {scope['path']}", fault)
+            journal.fault(f"status page {journal.escaped(scope['path'])}", fault)
             status = 500
         given_up = True
         if begun:

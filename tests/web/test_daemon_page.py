@@ -166,6 +166,23 @@ def test_a_reload_moves_it_closes_it_and_opens_it(daemon):
     assert daemon.stop() == 0
 
 
+def test_a_token_that_is_removed_is_worthless_after_a_reload(daemon):
+    port = page(daemon)
+    daemon.start()
+    daemon.wait_log(LINK)
+    file = daemon.folder / "var" / "spool" / "status.token"
+    old = {"Authorization": f"Bearer {file.read_text().strip()}"}
+    assert ask(("127.0.0.1", port), "/queue", headers=old).status == 200
+    file.unlink()
+    daemon.process.send_signal(signal.SIGHUP)
+    until(file.exists, "a new token")
+    until(
+        lambda: answers(port) and ask(("127.0.0.1", port), "/queue", headers=old).status == 401, "the old one refused"
+    )
+    new = {"Authorization": f"Bearer {file.read_text().strip()}"}
+    assert ask(("127.0.0.1", port), "/queue", headers=new).status == 200
+
+
 def test_two_addresses_of_which_one_can_be_had(daemon):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
