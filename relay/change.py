@@ -6,7 +6,7 @@ Large parts are not made here: their octets are made when the message is read (p
 import codecs
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from relay.message import Field, Message, pieces
 from relay.patch import Edit, Literal, Recode, patched
@@ -69,7 +69,7 @@ def apply(message: Message, parts: Sequence[Part], changes: Sequence[Change]) ->
         else:
             edits.append(_header(part, _labelled(part.fields, "8bit")))
     top = tuple(field for field in top if field.name not in ("content-length", "lines"))
-    return replace(message, fields=top, body=patched(message.body, edits), separator=message.separator or b"\r\n")
+    return Message(top, patched(message.body, edits), message.separator or b"\r\n")
 
 
 def _header(part: Part, fields: tuple[Field, ...]) -> Edit:

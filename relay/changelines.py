@@ -1,6 +1,7 @@
 """Change lines: what each rule did to a mail, in words for its history, where the octets do not stay."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from relay import encoded_word
 from relay.mail import Mail
@@ -27,6 +28,9 @@ def change_lines(before: Mail, steps: Sequence[tuple[str, Mail]]) -> tuple[str, 
 
 def _lines(before: Mail, after: Mail) -> Iterator[str]:
     gone, come = changed_fields(before.message.fields, after.message.fields)
+    if len(gone) == len(come) == 1 and gone[0].name == come[0].name:
+        yield f"{_title(come[0])}: {_shown(gone[0])} became {_shown(come[0])}"
+        gone, come = [], []
     for name in dict.fromkeys(field.name for field in (*gone, *come)):
         were, are = (", ".join(_shown(field) for field in fields if field.name == name) for fields in (gone, come))
         title = _title(next(field for field in (*come, *gone) if field.name == name))
@@ -46,7 +50,9 @@ def changed_fields(old: Sequence[Field], new: Sequence[Field]) -> tuple[list[Fie
 def _without(fields: Sequence[Field], others: Sequence[Field]) -> list[Field]:
     same = set(map(id, others))  # a field that no rule touches stays the same object
     left = [field for field in fields if id(field) not in same]
-    raws = {field.raw for field in others} if left else set()
+    if not left:
+        return left
+    raws = {field.raw for field in others}
     return [field for field in left if field.raw not in raws]
 
 
@@ -55,5 +61,12 @@ def _title(field: Field) -> str:
 
 
 def _shown(field: Field) -> str:
-    text = encoded_word.clean(encoded_word.decode(field.text))
+    return _remembered(field.raw) if len(field.raw) <= LONGEST else _value(field.raw)
+
+
+def _value(raw: bytes) -> str:
+    text = encoded_word.clean(encoded_word.decode(Field(raw).text))
     return f'"{text[:LONGEST]}..."' if len(text) > LONGEST else f'"{text}"'
+
+
+_remembered = lru_cache(1024)(_value)

@@ -80,6 +80,10 @@ class Delivery:
     profiles: Callable[[], Collection[str]] = lambda: (DEFAULT,)
     _reports: Reports = field(init=False)
     _working: dict[str, _Work] = field(init=False, default_factory=dict)
+    _more: bool = field(init=False, default=True)
+    """The last claim brought all that it asked for: there may be more."""
+    _starved: bool = field(init=False, default=False)
+    """It could not ask for all: when a worker is free again, there may be more."""
     _woken: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _draining: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _grace_over: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -124,6 +128,8 @@ class Delivery:
 
     async def _claim(self) -> list[Claim]:
         """The due entries for the free workers; waits a while when there are none of either."""
+        if not self._more:
+            await self._wait()
         self._woken.clear()
         share = next_share((work.profile for work in self._working.values()), self.profiles(), self.workers)
         wanted = Wanted(limit=share.limit, without=share.without)
@@ -133,12 +139,21 @@ class Delivery:
             journal.fault("claim", fault)
             await _within(self._draining, SPOOL_PAUSE[0])
             return []
+        self._more = 0 < share.limit <= len(claims)
+        self._starved = self._more or share.limit <= 0 or bool(share.without)
         if claims and self._draining.is_set():
             await self._release(claims)
             return []
-        if not claims:
-            await _within(self._woken, POLL)
         return claims
+
+    async def _wait(self) -> None:
+        """Until somebody calls `wake`, or for POLL."""
+        if not self._woken.is_set():
+            timer = asyncio.get_running_loop().call_later(POLL, self._woken.set)
+            try:
+                await self._woken.wait()
+            finally:
+                timer.cancel()
 
     async def _release(self, claims: Sequence[Claim]) -> None:
         """Give back what was claimed in the very moment that the drain began."""
@@ -164,7 +179,8 @@ class Delivery:
             journal.fault(f"delivery of {entry.id}", fault)
         finally:
             del self._working[entry.id]
-            self.wake()
+            if self._starved:
+                self.wake()
 
     # --- the road of one mail ----------------------------------------------------------------------
 

@@ -192,7 +192,7 @@ def trace_fields(mail: Mail, context: Context) -> Mail:
 
     full = context.policy.rewrite == "full"
     for name in ("message-id", "in-reply-to", "references") if full else ():
-        if _EMPTY_HOST.search(b"".join(field.raw for field in message.get_all(name))):
+        if any(b"@>" in field.raw for field in message.get_all(name)):
             message = message.map_fields(partial(_with_host, name, repair))
             mail = mail.note("trace_fields", f"{name} had no host: {domain} put in")
     wanted = {"Date": stamp.date, "Message-ID": f"<{stamp.id}@{domain}>"}
@@ -213,15 +213,17 @@ def _prepend_trace(message: Message, stamp: Stamp) -> Message:
     ours = f"{stamp.gateway_id} id={stamp.id}"
     if any(field.text == ours for field in message.get_all(TRACE_FIELD)):
         return message
-    received = f"Received: {_from_whom(stamp)} with {stamp.protocol} id {stamp.id};\r\n {stamp.date}\r\n"
+    whom = _from_whom(stamp.uid, stamp.helo, stamp.client, stamp.host)
+    received = f"Received: {whom} with {stamp.protocol} id {stamp.id};\r\n {stamp.date}\r\n"
     return message.prepend(received.encode("ascii"), f"{TRACE_FIELD}: {ours}\r\n".encode("ascii"))
 
 
-def _from_whom(stamp: Stamp) -> str:
+@lru_cache(256)
+def _from_whom(uid: int | None, helo: str, client: str, host: str) -> str:
     """Received's `from` and `by`; what came over a unix socket comes from a user, not from a host."""
-    if stamp.uid is not None:
-        return f"by {stamp.host} (tracker-relay, from userid {stamp.uid})\r\n"
-    helo = re.sub(r"[^A-Za-z0-9.\-_:\[\]]", "?", stamp.helo)[:255] or "unknown"
-    client = re.sub(r"[^A-Za-z0-9.:]", "?", stamp.client) or "unknown"
+    if uid is not None:
+        return f"by {host} (tracker-relay, from userid {uid})\r\n"
+    helo = re.sub(r"[^A-Za-z0-9.\-_:\[\]]", "?", helo)[:255] or "unknown"
+    client = re.sub(r"[^A-Za-z0-9.:]", "?", client) or "unknown"
     literal = f"IPv6:{client}" if ":" in client else client
-    return f"from {helo} ([{literal}])\r\n by {stamp.host} (tracker-relay)"
+    return f"from {helo} ([{literal}])\r\n by {host} (tracker-relay)"

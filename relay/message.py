@@ -29,9 +29,10 @@ class Body(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BytesBody:
-    """A body held in memory."""
+    """A body held in memory. `parsed` is what `parse` made of it: a mail is read more than once on its road."""
 
     data: bytes
+    parsed: "list[Message]" = dataclass_field(default_factory=list, init=False, repr=False, compare=False)
 
     @property
     def size(self) -> int:
@@ -154,6 +155,10 @@ class Message:
         found = self.get_all(name)
         return found[0] if found else None
 
+    def has(self, *names: str) -> bool:
+        """True when there is a field of one of these names, in lower case."""
+        return any(self.get_all(name) for name in names)
+
     def text(self, name: str) -> str:
         """The unfolded value of the first field of that name, "" when there is none."""
         found = self.get_all(name)
@@ -222,6 +227,14 @@ def parse(source: Body, limit: int = 1 << 20) -> Message:
     the first empty line, or before the first line that is no field: the body begins there, as other
     readers take it. Line ends are CRLF in admitted mail; a bare LF is understood as well.
     """
+    if isinstance(source, BytesBody):
+        if not source.parsed:
+            source.parsed.append(_parse(source, limit))
+        return source.parsed[0]
+    return _parse(source, limit)
+
+
+def _parse(source: Body, limit: int) -> Message:
     head = source.read(0, min(limit, source.size))
     fields: list[Field] = []
     start = 0

@@ -52,6 +52,8 @@ def _choose(message: Message, part: Part, encoding: str, notes: list[str]) -> Ch
     if change.is_wide(part):
         octets = recode(message, part, "base64", text=False)
         return Change(part, "base64", octets) if scheme in IDENTITY else None
+    if encoding in _NAMES and scheme in IDENTITY:  # whatever is in it, it becomes just that
+        return Change(part, _NAMES[encoding], recode(message, part, _NAMES[encoding], text=True))
     try:
         survey = Survey.of(content(message, part))
     except Undecodable:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from relay.message import Body, BytesBody, pieces
-from relay.transfer import canonical, decoded, encoded, is_long
+from relay.message import PIECE, Body, BytesBody, at_hand, pieces
+from relay.transfer import LONGEST_LINE, canonical, decoded, encoded, is_long
 
 
 class Stretch(Protocol):
@@ -110,6 +110,8 @@ def has_long_line(body: Body) -> bool:
     """True when a line of the body is longer than the wire allows; what was re-encoded has none."""
     if isinstance(body, PatchedBody):
         return any(is_long(s.octets()) for s in body.stretches if not isinstance(s, Recode))
+    if at_hand(body) and body.size <= PIECE:
+        return max(map(len, body.read(0, body.size).split(b"\r\n"))) > LONGEST_LINE
     return is_long(pieces(body))
 
 

@@ -80,7 +80,8 @@ def canonical(octets: Iterable[bytes]) -> Iterator[bytes]:
         cut = len(data.rstrip(b"\r"))
         data, rest = data[:cut], data[cut:]
         if data:
-            yield _LONE.sub(b"\r\n", data)
+            clean = data.count(b"\n") == data.count(b"\r\n") and b"\r\r\n" not in data
+            yield data if clean else _LONE.sub(b"\r\n", data)
     if rest:
         yield rest
 
@@ -260,12 +261,12 @@ class Survey:
         joined = b"\r" + piece if self._open_cr else piece
         self._open_cr = joined.endswith(b"\r")
         self.bare_cr = self.bare_cr or joined.count(b"\r") - self._open_cr != joined.count(b"\r\n")
-        first, *more = piece.split(b"\n")
+        first, *more = map(len, piece.split(b"\n"))
         self.lines += len(more)
-        self._column += len(first)
-        for line in more:
-            self.longest = max(self.longest, self._column)
-            self._column = len(line)
+        self._column += first
+        if more:
+            self.longest = max(self.longest, self._column, *more[:-1])
+            self._column = more[-1]
         self.ends_line = piece.endswith(b"\n")
 
     @property

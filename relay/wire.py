@@ -16,6 +16,9 @@ from relay.transfer import LONGEST_LINE
 
 def wire(mail: Mail, _context: Context) -> Mail:
     """Fold and encode what needs it, in header and body; refuse the mail when that can not be done."""
+    message = _separated(mail.message)
+    if message.header_bytes.isascii() and all(len(field.raw) <= LONGEST_LINE for field in message.fields):
+        return _with_short_lines(mail.with_message(message))
     changed: list[str] = []
 
     def fit(field: Field) -> Field:
@@ -25,7 +28,7 @@ def wire(mail: Mail, _context: Context) -> Mail:
         return fitted
 
     try:
-        message = _separated(mail.message).map_fields(fit)
+        message = message.map_fields(fit)
     except Unfit as fault:
         return replace(mail, refusal=Refusal("wire", "5.6.0", str(fault)))
     if changed:

@@ -12,7 +12,7 @@ _NOBODY = ("nobody", "nobody@mozilla.org", "None")
 
 def recognises(message: Message) -> bool:
     """X-Bugzilla-Reason or -Type stand in every mail about a bug."""
-    return any(message.get(name) for name in ("x-bugzilla-reason", "x-bugzilla-type", "x-bugzilla-product"))
+    return message.has("x-bugzilla-reason", "x-bugzilla-type", "x-bugzilla-product")
 
 
 def facts(message: Message, text: Text) -> Facts:

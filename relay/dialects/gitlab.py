@@ -11,7 +11,7 @@ _WITH_LOGIN = re.compile(r".* \(@([^()\s]+)\)")
 
 def recognises(message: Message) -> bool:
     """X-GitLab-Project, or for mail about no project X-GitLab-NotificationReason."""
-    return any(message.get(name) for name in ("x-gitlab-project", "x-gitlab-notificationreason"))
+    return message.has("x-gitlab-project", "x-gitlab-notificationreason")
 
 
 def facts(message: Message, text: Text) -> Facts:

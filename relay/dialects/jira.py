@@ -13,7 +13,7 @@ _EVENTS = {"created": "new", "commented": "comment"}
 
 def recognises(message: Message) -> bool:
     """Every mail carries the fingerprint field."""
-    return any(message.get(name) for name in ("x-jira-fingerprint", "x-atlassian-token"))
+    return message.has("x-jira-fingerprint", "x-atlassian-token")
 
 
 def facts(message: Message, text: Text) -> Facts:

@@ -11,7 +11,7 @@ _FIRST = re.compile(r".+ #\d+ has been (?:updated|reported) by (.+)\.")
 
 def recognises(message: Message) -> bool:
     """X-Redmine-Host stands in every mail, X-Redmine-Project in those of a project."""
-    return any(message.get(name) for name in ("x-redmine-host", "x-redmine-project"))
+    return message.has("x-redmine-host", "x-redmine-project")
 
 
 def facts(message: Message, text: Text) -> Facts:

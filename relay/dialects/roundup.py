@@ -28,7 +28,7 @@ _MAX_LINES = 20_000
 
 def recognises(message: Message) -> bool:
     """X-Roundup-Name stands in every mail."""
-    return any(message.get(name) for name in ("x-roundup-name", "x-roundup-version"))
+    return message.has("x-roundup-name", "x-roundup-version")
 
 
 def facts(message: Message, text: Text) -> Facts:

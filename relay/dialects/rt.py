@@ -23,7 +23,7 @@ _QUEUE = re.compile(r"(?m)^ *Queue: *(\S.*?) *$")
 
 def recognises(message: Message) -> bool:
     """The ticket field stands in every mail about a ticket."""
-    return any(message.get(name) for name in ("rt-ticket", "x-rt-ticket"))
+    return message.has("rt-ticket", "x-rt-ticket")
 
 
 def facts(message: Message, text: Text) -> Facts:

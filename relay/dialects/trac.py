@@ -15,7 +15,7 @@ _ROOT = re.compile(r"<(\d{3})\.([0-9a-f]{32})@[^<>@\s]*>")
 
 def recognises(message: Message) -> bool:
     """Every release writes X-Trac-Version and X-Trac-Project; a broken one at least its X-Mailer."""
-    return any(message.get(name) for name in ("x-trac-version", "x-trac-project", "x-trac-ticket-id"))
+    return message.has("x-trac-version", "x-trac-project", "x-trac-ticket-id")
 
 
 def facts(message: Message, text: Text) -> Facts:

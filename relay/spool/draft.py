@@ -17,6 +17,7 @@ class FileDraft:
     def __init__(self, files: BodyFiles | None) -> None:
         self._files = files
         self._octets = bytearray()
+        self._body: BytesBody | None = None
         self._fd = -1
         self._doubts = 0
         self.name = ""
@@ -54,13 +55,18 @@ class FileDraft:
     @property
     def octets(self) -> bytes | None:
         """All octets of a small draft; None for one in a file."""
-        return None if self.name else bytes(self._octets)
+        return None if self.name else self._in_memory().data
 
     def body(self) -> Body:
         """What was written."""
         if self.name and self._files is not None:
             return FileBody(self._files, self.name, self.size)
-        return BytesBody(bytes(self._octets))
+        return self._in_memory()
+
+    def _in_memory(self) -> BytesBody:
+        if self._body is None or self._body.size != len(self._octets):
+            self._body = BytesBody(bytes(self._octets))
+        return self._body
 
     def sync(self) -> None:
         """Make a file draft survive a power cut: its octets, then its name. Raises SpoolError.
