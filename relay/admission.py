@@ -148,6 +148,9 @@ class ListenerOptions:
     gateway_id: str = option("", "This relay's name in its trace field; empty: hostname", host_name)
     hostname: str = option("", "Name in the greeting and in Received; empty: the system's", host_name)
     max_connections: int = option(500, "Clients at one time", integer(1, 100_000))
+    max_per_host: int = option(
+        100, "Clients at one time from one host other than this one; 0: no limit of their own", integer(0, 100_000)
+    )
     max_recipients: int = option(1000, "Recipients of one mail", integer(1, 100_000))
     max_hops: int = option(100, "Received fields in a mail before it counts as a loop", integer(1, 1000))
     idle_timeout: float = option(300.0, "How long a client may be silent", duration, shown="5m")
@@ -168,6 +171,13 @@ def client_allowed(address: str, options: ListenerOptions) -> Reply | None:
     if any(ip in network for network in options.allow if network.version == ip.version):
         return None
     return Reply(554, "5.7.1", "this host may not send here")
+
+
+def connections_of_host(number: int, options: ListenerOptions) -> Reply | None:
+    """Whether a host may have that many connections: one that has them all keeps others from sending."""
+    if not options.max_per_host or number <= options.max_per_host:
+        return None
+    return Reply(421, "4.7.0", "too many connections from this host, try again later")
 
 
 def declared_size(octets: int, options: ListenerOptions) -> Reply | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from relay import __version__, config, journal, outbox, spool
+from relay import __version__, config, descriptors, journal, outbox, spool
 from relay.connection import Setting as ListenerSetting
 from relay.control import Control, socket_path
 from relay.delivery import Delivery
@@ -126,6 +126,7 @@ class Relay:
         """Serve until `stopping`; then no new mail, running attempts get GRACE, the rest stays queued."""
         await self.spool.open()
         try:
+            self._make_room()
             await self.listener.start()
             await self.control.start()
             self.tokens.start()
@@ -145,6 +146,13 @@ class Relay:
             await self.upstreams.close()
             await self.tokens.stop()
             await self.spool.close()
+
+    def _make_room(self) -> None:
+        """For as many clients as the configuration allows, or the system."""
+        wanted = self.configuration.listener.max_connections
+        self.listener.crowd.room = room = descriptors.room(wanted)
+        if room < wanted:
+            journal.warning("", f"the limit of open files is for {room} clients, not {wanted}: raise LimitNOFILE")
 
     def reload(self) -> "Reloaded":
         """Take the file as it stands now, for new sessions and every further attempt; its faults keep the old one."""
@@ -173,6 +181,7 @@ class Relay:
         self.upstreams.timeouts = new.timeouts
         self.tokens.use(upstreams_of(self.configuration))
         self.listener.setting = self._listener_setting()
+        self._make_room()
         self.delivery.wake()
         if new.status != old.status or not self.page.is_current:
             self._open_page()

@@ -66,10 +66,16 @@ class Setting:
     assigned: Callable[[Entry, Message], Entry] = lambda entry, _message: entry
 
 
-class Connection(SMTP):
-    """One client. `listener` says by which of our addresses it came; `ended` is called when it is over."""
+Met = Callable[[Client, ListenerOptions], Reply | None]
 
-    def __init__(self, setting: Setting, listener: str, ended: Callable[["Connection"], None]) -> None:
+
+class Connection(SMTP):
+    """One client. `listener` says by which of our addresses it came.
+
+    `met` is asked, once it is known who it is, whether there is room for it; `ended` is called when it is over.
+    """
+
+    def __init__(self, setting: Setting, listener: str, met: Met, ended: Callable[["Connection"], None]) -> None:
         # The base's own __init__ walks all members twice, makes streams and asks the resolver for our
         # name: a fifth of the cost of a mail. None of what it sets up is used here.
         self.loop = asyncio.get_running_loop()
@@ -84,7 +90,8 @@ class Connection(SMTP):
         self._at = 0
         self.content: Callable[[bytes], bytes] | None = None
         """Takes what arrives while a mail's content is awaited; gives what followed its final dot."""
-        self._ended = ended
+        self._met, self._ended = met, ended
+        self._farewell: Reply | None = None
         self._holding: asyncio.Task[None] | None = None
         self._eof = self._unread = self._stopped = self._overlong = self._turning = False
         self._sent_away = self._left = False
@@ -105,7 +112,7 @@ class Connection(SMTP):
             journal.rejected(self.client, self._refusal, "connection")
             self.dismiss(self._refusal)
         else:
-            self._write(_line(Reply(220, "", f"{self.hostname} ESMTP")))
+            self._write(wire_form(Reply(220, "", f"{self.hostname} ESMTP")))
 
     def _identify(self, transport: asyncio.BaseTransport) -> None:
         connection = transport.get_extra_info("socket")
@@ -120,6 +127,7 @@ class Connection(SMTP):
             uid = who.uid
             self._refusal = admission.user_allowed(uid, who.groups, self.setting.options)
         self.client = Client(address, protocol="SMTP", listener=self.client.listener, uid=uid)
+        self._refusal = self._met(self.client, self.setting.options) or self._refusal
 
     def data_received(self, data: bytes) -> None:
         """Work off what the client sends, or keep it until the session may go on."""
@@ -186,6 +194,13 @@ class Connection(SMTP):
         self.answer(reply)
         self._flush()
         self._hang_up()
+
+    def finish(self, farewell: Reply) -> None:
+        """Say this and hang up, but behind a mail that is under way."""
+        if self.busy:
+            self._farewell = farewell
+        else:
+            self.dismiss(farewell, idle=True)
 
     def _hang_up(self) -> None:
         """Close; a client that does not read our last words is cut off after a moment.
@@ -278,6 +293,8 @@ class Connection(SMTP):
             self._holding = None
         if self.transport is None:
             self._end()
+        elif self._farewell:
+            self.dismiss(self._farewell, idle=True)
         else:
             self._go_on()
 
@@ -294,7 +311,7 @@ class Connection(SMTP):
 
     def answer(self, reply: Reply) -> None:
         """Answer; it is sent when the client's pipelined commands are used up."""
-        self._replies.append(_line(reply))
+        self._replies.append(wire_form(reply))
 
     def refuse(self, reply: Reply, what: str, *, known: bool = False) -> None:
         """Answer, log unless it is `known`, and count: a client that errs without end is sent away."""
@@ -348,7 +365,7 @@ class Connection(SMTP):
 
 
 @lru_cache(256)
-def _line(reply: Reply) -> bytes:
+def wire_form(reply: Reply) -> bytes:
     """The reply as it goes over the wire; its status code on every line (RFC 2034)."""
     status = f"{reply.status} " if reply.status else ""
     *head, last = reply.text.split("\n")

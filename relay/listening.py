@@ -11,8 +11,8 @@ from typing import Any, cast
 
 from relay import journal, unixsocket
 from relay.admission import Listen
-from relay.connection import Connection
-from relay.entry import Client
+from relay.connection import Connection, wire_form
+from relay.crowd import TOO_MANY, Crowd
 from relay.errors import ConfigError
 from relay.reply import Reply
 from relay.server import Session, Setting
@@ -33,22 +33,21 @@ class Listener:
     """The submission socket where [listener] submission does not name it; "" is none."""
     handed_over: Mapping[str, Sequence[socket.socket]] = field(default_factory=dict)
     """Listening sockets that systemd has made for us, by name: what `systemd:NAME` asks for."""
-    sessions: set[Connection] = field(default_factory=set)
+    crowd: Crowd = field(default_factory=Crowd)
     addresses: list[Listen] = field(default_factory=list)
     """Where it really listens, ports of 0 resolved."""
     _servers: list[asyncio.Server] = field(default_factory=list)
     _paths: list[str] = field(default_factory=list)
-    _empty: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def serving(self) -> bool:
         """True while new clients are taken."""
         return bool(self._servers)
 
-    def _ended(self, session: Connection) -> None:
-        self.sessions.discard(session)
-        if not self.sessions:
-            self._empty.set()
+    @property
+    def sessions(self) -> set[Connection]:
+        """The clients of this moment."""
+        return self.crowd.sessions
 
     async def start(self) -> None:
         """Listen everywhere, or nowhere. Raises ConfigError naming the address that can not be had."""
@@ -59,11 +58,12 @@ class Listener:
             if listen != submission:
                 await self._open(listen, str(listen), "listen")
         if submission in self.addresses:
-            return  # systemd has made it
-        if self.setting.options.submission or submission in self.setting.options.listen:
+            pass  # systemd has made it
+        elif self.setting.options.submission or submission in self.setting.options.listen:
             await self._open(submission, SENDMAIL, "submission")
         elif submission.path:
             await self._open_default(submission)
+        self.crowd.watch(sock for server in self._servers for sock in server.sockets)
 
     def _submission(self) -> Listen:
         named = self.setting.options.submission
@@ -124,11 +124,10 @@ class Listener:
 
     def _factory(self, name: str) -> Callable[[], asyncio.Protocol]:
         def session() -> asyncio.Protocol:
-            if len(self.sessions) >= self.setting.options.max_connections:
-                return _TooMany()
-            made = Session(self.setting, name, self._ended)
-            self.sessions.add(made)
-            self._empty.clear()
+            if self.crowd.full(self.setting.options):
+                return _TooMany(self.crowd)
+            made = Session(self.setting, name, self.crowd.met, self.crowd.ended)
+            self.crowd.add(made)
             return made
 
         return session
@@ -145,17 +144,10 @@ class Listener:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
         self._paths.clear()
-        if not self.sessions:
-            return
-        farewell = Reply(421, "4.3.2", "shutting down")
+        self.crowd.close()
         for session in list(self.sessions):
-            if session.busy:
-                session.closing = True
-            else:
-                session.dismiss(farewell, idle=True)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
-                await self._empty.wait()
+            session.finish(Reply(421, "4.3.2", "shutting down"))
+        await self.crowd.gone(grace)
         for session in list(self.sessions):
             if session.transport is not None:
                 session.transport.abort()
@@ -164,12 +156,15 @@ class Listener:
 class _TooMany(asyncio.Protocol):
     """A client beyond max_connections: told so, and gone."""
 
+    def __init__(self, crowd: Crowd) -> None:
+        self._crowd = crowd
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say 421 and hang up."""
         client = cast(asyncio.Transport, transport)  # uvloop's is no subclass
-        journal.rejected(Client("-"), Reply(421, "4.3.2", "too many connections"), "connection")
-        client.write(b"421 4.3.2 too many connections, try again later\r\n")
+        client.write(wire_form(TOO_MANY))
         client.close()
+        self._crowd.sent_away()
 
 
 _KEEP_FILE: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}

@@ -54,7 +54,7 @@ class Wire(asyncio.Transport):
 class Talking:
     def __init__(self, stage):
         self.wire, self.over = Wire(), False
-        self.session = Session(stage.setting(), "here", lambda _: setattr(self, "over", True))
+        self.session = Session(stage.setting(), "here", lambda *_: None, lambda _: setattr(self, "over", True))
         self.session.connection_made(self.wire)
         assert self.session.client == Client("127.0.0.1", protocol="SMTP", listener="here")
 

@@ -262,3 +262,61 @@ def test_A8_stopping_does_not_hang_on_a_client_in_the_middle_of_data(stage, run)
         assert await stage.kept() == []
 
     run(story)
+
+
+def test_A8_stopping_waits_for_the_rest_of_a_mail(stage, run):
+    """One that is sending when the relay is told to stop gets its 250, and then goodbye."""
+
+    async def story():
+        async with stage.listening() as listener, stage.client() as talk:
+            await talk.say("MAIL FROM:<>", "RCPT TO:<a@b.c>", "DATA")
+            await talk.send(MAIL[:10])
+            stopping = asyncio.create_task(listener.stop(5))
+            await asyncio.sleep(0.05)
+            await talk.send(MAIL[10:])
+            await asyncio.sleep(0.05)
+            assert not stopping.done()
+            await talk.send(b".\r\nNOOP\r\n")
+            assert (await talk.reply()).startswith("250 2.0.0 queued as")
+            assert (await talk.closed()) == b"421 4.3.2 shutting down\r\n"
+            async with asyncio.timeout(2):
+                await stopping
+        assert await stage.kept() == [MAIL]
+
+    run(story)
+
+
+def test_a_host_has_its_share_and_this_one_is_exempt(stage, run, monkeypatch):
+    from relay import crowd
+
+    async def story():
+        stage.options = replace(stage.options, max_per_host=2)
+        async with stage.listening() as listener, stage.client(), stage.client(), stage.client() as talk:
+            assert talk.greeting.startswith("220")
+            monkeypatch.setattr(crowd, "_here", lambda client: False)
+            async with stage.client(hello=None) as fourth:
+                assert (await fourth.closed()) == b"421 4.7.0 too many connections from this host, try again later\r\n"
+        assert not listener.sessions
+        assert not listener.crowd._hosts
+
+    run(story)
+
+
+def test_a_flood_of_clients_fills_no_log(stage, run, caplog, monkeypatch):
+    monkeypatch.setattr("relay.crowd._PAUSE", 0.5)
+
+    async def story():
+        stage.options = replace(stage.options, max_connections=1)
+        async with stage.listening(), stage.client():
+            for _ in range(50):
+                async with stage.client(hello=None) as talk:
+                    assert (await talk.closed()).startswith(b"421 4.3.2")
+            await asyncio.sleep(0.7)
+
+    with caplog.at_level("INFO", logger="tracker-relay"):
+        run(story)
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        "NOQUEUE: client=-, connection: 421 4.3.2 too many connections, try again later",
+        "NOQUEUE: client=-, connection (49 clients): 421 4.3.2 too many connections, try again later",
+    ]

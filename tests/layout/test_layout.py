@@ -16,13 +16,13 @@ FLOORS = [
         "dialects", "people", "notify", "transfer", "patch", "contenttype", "scan", "change", "fields", "downgrade", "mime", "policy", "recipients", "headers", "wire", "rewrite", "changelines", "routing", "profiles", "addressing",
         "admission", "dataphase", "prepare", "shares", "search", "status", "dsn", "retry", "tls", "auth", "oauth", "transaction", "pool",
     },
-    {"server", "connection", "listening", "upstream", "link", "dialogue", "lookup", "outbox", "spool", "journal", "unixsocket", "systemd", "https", "tokenstore"},
+    {"server", "connection", "listening", "crowd", "descriptors", "upstream", "link", "dialogue", "lookup", "outbox", "spool", "journal", "unixsocket", "systemd", "https", "tokenstore"},
     {"delivery", "history", "reports", "events", "queue", "renewal", "tokens"},
     {"config", "loaded", "inifile", "sections", "secretfile", "checks", "profile_checks", "oauth_checks", "authorize", "reference", "app", "statuspage", "web", "cli", "commands", "control", "explain", "importing", "sendmail", "__main__"},
 ]  # fmt: skip
 BANNED_BELOW_2 = {"asyncio", "socket", "ssl", "os", "time", "random", "threading", "logging"}
 EDGES = [
-    {"server", "connection", "listening"},
+    {"server", "connection", "listening", "crowd"},
     {"upstream", "link", "dialogue", "lookup"},
     {"outbox"},
     {"spool"},
