@@ -139,7 +139,10 @@ def subject_prefix(mail: Mail, context: Context) -> Mail:
         text = _with_prefix(subject, prefix, theirs if prefix != theirs else "")
         value = encoded_word.encode(text, len("Subject: "))
     else:  # words in a charset that only the reader may know: they stay as they are
-        text = _with_prefix(_collapse(field.text), encoded_word.encode(prefix, len("Subject: ")), "")
+        words = encoded_word.encode(prefix, len("Subject: "))
+        if words != prefix:
+            words += " =?utf-8?q?_?="  # a blank between two encoded words is none (RFC 2047 6.2)
+        text = _with_prefix(_collapse(field.text), words, "")
         value = encoded_word.fold(text.replace("\r\n", ""), len("Subject: "))
     raw = f"Subject: {value}\r\n".encode()
     return mail.with_message(mail.message.put("Subject", raw)).note("subject_prefix", f"put {prefix} in front")

@@ -117,6 +117,17 @@ def test_the_reference_names_every_option_with_its_default(capsys):
     assert "mime_encoding = base64" in text
 
 
+def test_the_reference_names_what_stands_once_for_each_name(capsys):
+    assert cli.main(["reference"]) == 0
+    sections = dict(re.findall(r"(?ms)^\[([^\]]+)\]\n(.*?)(?=^\[|\Z)", capsys.readouterr().out))
+    assert re.findall(r"(?m)^(\w+) =", sections["notification:NAME"]) == ["match"], "all else is in [notification]"
+    assert {"name", "address", "own_changes", "mute"} <= set(re.findall(r"(?m)^(\w+) =", sections["user:NAME"]))
+    hop = re.findall(r"(?m)^(\w+) =", sections["upstream:NAME"])
+    assert {"server", "port", "user", "password", "password_file", "tls", "use_tls", "auth"} <= set(hop)
+    assert not {"upstream", "outbox", "smtp_server"} & set(hop)
+    assert "smtp_password_file" not in sections["upstream:NAME"]
+
+
 def test_what_the_reference_shows_as_default_reads_back_as_the_default():
     for section, kinds in SECTIONS.items():
         for kind in kinds:

@@ -51,6 +51,12 @@ def test_words_that_only_the_reader_knows_stay_as_they_are(word):
     assert word in Gateway(smtp_subject_prefix="[Häfen]")(harbour(f"#12: {word}"), TO).fields("Subject")[0].text
 
 
+def test_a_blank_stays_between_a_prefix_and_a_word_that_nobody_reads():
+    """Between two encoded words a blank is none (RFC 2047 6.2), and `éé` would not begin with the prefix `é`."""
+    subject = subject_of(harbour("=?utf-8?b?w6k=?=Re: =?x-private?q?x?="), smtp_subject_prefix="é")
+    assert subject.startswith("é é")
+
+
 @pytest.mark.parametrize(
     ("subject", "prefix", "expected"),
     [
