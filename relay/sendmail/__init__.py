@@ -12,6 +12,7 @@ recipient, 65 a mail that can not be sent, 66 no input, 67 no recipient was take
 70 a fault of the program, 75 try again later (the relay does not run), 77 this user may not.
 """
 
+import contextlib
 import itertools
 import os
 import pwd
@@ -75,8 +76,14 @@ def _hold_descriptors() -> None:
 
 def _fail(program: str, status: int, text: str) -> int:
     line = "".join(c if c.isprintable() else "?" for c in text)
-    os.write(2, f"{program}: {line}\n".encode("utf-8", "replace"))
+    _say(2, f"{program}: {line}")
     return status
+
+
+def _say(descriptor: int, text: str) -> None:
+    """A line for whoever listens; that nobody does changes nothing about the mail."""
+    with contextlib.suppress(OSError):
+        os.write(descriptor, f"{text}\n".encode("utf-8", "replace"))
 
 
 def _run(request: Request, config: str) -> int:
@@ -88,9 +95,9 @@ def _run(request: Request, config: str) -> int:
         case Mode.QUEUE:
             return _queue(config)
         case Mode.HELP:
-            print(_HELP)
+            _say(1, _HELP)
         case Mode.VERSION:
-            print(f"tracker-relay {__version__}")
+            _say(1, f"tracker-relay {__version__}")
         case Mode.NOTHING:
             pass
     return EX_OK
@@ -121,7 +128,7 @@ def _submit(request: Request, config: str) -> int:
         content = itertools.chain((header,), taken.pieces(start))
         said = relay.submit(str(reverse or ""), letter.unique(paths), request.body, size, content)
     if request.verbose:
-        print(said)
+        _say(1, said)
     return EX_OK
 
 
@@ -151,7 +158,7 @@ def _session(config: str) -> int:
         with submission.connect(socket_path(config, os.environ)) as connection:
             submission.session(connection)
     except Failed as fault:
-        os.write(1, b"421 4.3.2 the relay is not running, try again later\r\n")
+        _say(1, "421 4.3.2 the relay is not running, try again later\r")
         raise fault
     except OSError as fault:
         raise Failed(EX_TEMPFAIL, f"the session broke off: {fault.strerror}") from fault

@@ -92,7 +92,7 @@ def header(message: Message, who: Address, full_name: str, *, hide: bool) -> byt
         message = _put_from(message, [Mailbox(full_name, who)])
     elif len(written) == 1 and written[0].address and written[0].address.short:
         comment = re.search(r"\(([^()\\]*)\)", message.text("from"))
-        display = written[0].display or (comment[1].strip() if comment else "")
+        display = written[0].display or (encoded_word.decode(comment[1]).strip() if comment else "")
         message = _put_from(message, [Mailbox(display, written[0].address.complete(who.domain))])
     return b"".join(field.raw for field in message.fields) + b"\r\n"
 

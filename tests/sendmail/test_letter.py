@@ -180,6 +180,7 @@ def written(text, *, hide=False):
         ("\nbody", "From: Dana Field <dana@host.example.com>\n\n"),
         ("From: a@example.org\n\n", "From: a@example.org\n\n"),
         ("From: root (Cron Daemon)\n\n", "From: Cron Daemon <root@host.example.com>\n\n"),
+        ("From: root (=?utf-8?q?J=C3=B6rg?=)\n\n", "From: =?utf-8?b?SsO2cmc=?= <root@host.example.com>\n\n"),
         ("From: luc\n\n", "From: luc@host.example.com\n\n"),
         ("From: Harbour <>\n\n", "From: Harbour <>\n\n"),
         ("no header at all\nSubject: x\n\n", "From: Dana Field <dana@host.example.com>\n\n"),
