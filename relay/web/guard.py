@@ -21,6 +21,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from relay import journal
+from relay.errors import RelayError
 from relay.web.access import Access
 from relay.web.render import Renderer
 
@@ -96,6 +97,8 @@ class Guard:
         except TimeoutError:
             status = 503
         except Exception as fault:
+            if begun and isinstance(fault, OSError | RelayError):
+                raise  # the mail that was being read has left, or the client has
             journal.fault(f"status page {journal.escaped(scope['path'])}", fault)
             status = 500
         given_up = True

@@ -86,9 +86,11 @@ class Pages:
 
         return paced
 
-    def _html(self, name: str, request: Request, **context: Any) -> Response:
+    async def _html(self, name: str, request: Request, **context: Any) -> Response:
+        """A page, made in a thread: one about a mail to a thousand takes a while."""
         here = request.scope["path"].strip("/").partition("/")[0]
-        return HTMLResponse(self._renderer.page(name, here=here, now=self._sources.clock(), **context))
+        now = self._sources.clock()
+        return HTMLResponse(await asyncio.to_thread(lambda: self._renderer.page(name, here=here, now=now, **context)))
 
     # --- what is open to all, and what costs nothing ------------------------------------------------
 
@@ -105,7 +107,7 @@ class Pages:
         seen = await reading.overview(self._sources)
         if _for_programs(request):
             return as_json(reading.overview_json(seen))
-        return self._html("overview", request, seen=seen, counters=dict(journal.COUNTERS))
+        return await self._html("overview", request, seen=seen, counters=dict(journal.COUNTERS))
 
     async def _listing(self, request: Request) -> Response:
         kind = request.scope["path"].rpartition("/")[2]
@@ -119,7 +121,7 @@ class Pages:
         if _for_programs(request):
             return as_json({"entries": [summary(entry) for entry in page.entries], "beyond": page.following})
         asked = {"q": text, "state": query.get("state", ""), "order": "oldest" if oldest else ""}
-        return self._html("listing", request, kind=kind, page=page, asked=asked, beyond=beyond)
+        return await self._html("listing", request, kind=kind, page=page, asked=asked, beyond=beyond)
 
     async def _life(self, request: Request) -> Response:
         seen = await reading.life(self._sources, _name(request, _ID))
@@ -127,7 +129,7 @@ class Pages:
             raise Refused(404)
         if _for_programs(request):
             return as_json(reading.life_json(seen))
-        return self._html("life", request, seen=seen, entry=seen.entry, moments=reading.moments(seen.entry))
+        return await self._html("life", request, seen=seen, entry=seen.entry, moments=reading.moments(seen.entry))
 
     async def _source(self, request: Request) -> Response:
         name = _name(request, _ID)
@@ -145,7 +147,7 @@ class Pages:
         following = rows[-1]["name"] if more and rows else ""
         if _for_programs(request):
             return as_json({"mails": rows, "beyond": following, "number": number})
-        return self._html("outbox", request, rows=rows, following=following, number=number, beyond=before)
+        return await self._html("outbox", request, rows=rows, following=following, number=number, beyond=before)
 
     async def _captured(self, request: Request) -> Response:
         found = await reading.one_captured(self._sources, _name(request, captured.NAME))
@@ -154,7 +156,7 @@ class Pages:
         mail, content = found
         if _for_programs(request):
             return as_json({"name": mail.name, "at": mail.at, "envelope": mail.envelope, "content": content.as_json})
-        return self._html("captured", request, mail=mail, content=content)
+        return await self._html("captured", request, mail=mail, content=content)
 
     async def _captured_source(self, request: Request) -> Response:
         name = _name(request, captured.NAME)

@@ -13,6 +13,8 @@ from relay.scan import Part, scan
 
 MAX_TEXT = 100_000
 """Octets of one text part that are shown."""
+MAX_TEXTS = 300_000
+"""Octets of all text parts that are shown."""
 MAX_PARTS = 50
 MAX_FIELD = 2000
 """Characters of one header field that are shown."""
@@ -57,14 +59,22 @@ class Readable:
 def readable(message: Message) -> Readable:
     """Decode what can be decoded. Reads the body once; what it returns is bounded."""
     fields = header(message)
+    left = MAX_TEXTS
+
+    def show(part: Part) -> Shown:
+        nonlocal left
+        shown = _shown(message, part, min(left, MAX_TEXT))
+        left -= 0 if shown.text is None else min(shown.size, left, MAX_TEXT)
+        return shown
+
     try:
         parts = [part for part in scan(message) if part.leaf]
     except TooComplex:
         whole = Part((), ContentType("text/plain", {}), 0, 0, end=message.body.size)
         problem = "The mail has too many parts or levels to be told apart: this is its body as it stands."
-        return Readable(fields, (_shown(message, whole),), problem)
+        return Readable(fields, (show(whole),), problem)
     problem = f"Only the first {MAX_PARTS} of {len(parts)} parts are shown." if len(parts) > MAX_PARTS else ""
-    return Readable(fields, tuple(_shown(message, part) for part in parts[:MAX_PARTS]), problem)
+    return Readable(fields, tuple(map(show, parts[:MAX_PARTS])), problem)
 
 
 def header(message: Message) -> tuple[tuple[str, str], ...]:
@@ -80,13 +90,13 @@ def _cut(text: str) -> str:
     return text if len(text) <= MAX_FIELD else text[:MAX_FIELD] + " ..."
 
 
-def _shown(message: Message, part: Part) -> Shown:
+def _shown(message: Message, part: Part, limit: int) -> Shown:
     size = max(part.end - part.body, 0)
     kind = part.type.kind or "unreadable type"
     name = _cut(file_name(part))
     if part.named or not (part.type.main == "text" or kind in _TEXTUAL):
         return Shown(kind, name, size)
-    return Shown(kind, name, size, text_in(message.body, part, MAX_TEXT), size > MAX_TEXT)
+    return Shown(kind, name, size, text_in(message.body, part, limit), size > limit)
 
 
 def file_name(part: Part) -> str:

@@ -4,6 +4,7 @@ The first by autoescape; the second since a mail's invisible and direction-chang
 let it write elsewhere on the page than where it stands.
 """
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,30 @@ from relay.status import since
 TEMPLATES = ("overview", "listing", "life", "outbox", "captured", "refused")
 
 
+_UNUSUAL = re.compile(r"[^ -~\n\t]+")
+
+
 def visible(text: str) -> str:
     """`text` with every character that does not print, line breaks and tabs apart, written as its escape."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode("ascii") for c in text)
+    return _UNUSUAL.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0] if found[0].isprintable() else found[0].translate(_ESCAPES)
+
+
+class _Escapes(dict[int, str]):
+    """For `str.translate`: what is written for each character, found out once; bounded, whatever mails contain."""
+
+    def __missing__(self, point: int) -> str:
+        if len(self) >= 5000:
+            self.clear()
+        char = chr(point)
+        self[point] = shown = char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        return shown
+
+
+_ESCAPES = _Escapes()
 
 
 def _printed(value: Any) -> Any:

@@ -235,6 +235,22 @@ def test_a_request_with_a_body_ends_its_connection(site):
         assert time.monotonic() - began < 3
 
 
+def test_a_mail_that_leaves_while_it_is_read_is_no_fault_of_ours(site, caplog):
+    entry = site.put(b"Subject: x\r\n\r\n" + b"0123456789abcdef" * 4096 * 512)
+    with socket.create_connection(site.address, 10) as sock:
+        line = f"GET /mail/{entry.id}/source HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {site.token}\r\n\r\n"
+        sock.sendall(line.encode())
+        assert sock.recv(100).startswith(b"HTTP/1.1 200")
+        site.finish(entry)
+        received = 0
+        with contextlib.suppress(OSError):
+            while piece := sock.recv(1 << 20):
+                received += len(piece)
+    assert received < 4096 * 512 * 16
+    assert [record.getMessage() for record in caplog.records] == []
+    assert site.get("/healthz").body == b"ok"
+
+
 def test_a_large_source_streams(site):
     octets = b"Subject: x\r\n\r\n" + b"0123456789abcdef" * 4096 * 64
     entry = site.put(octets)

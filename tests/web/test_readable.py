@@ -62,6 +62,13 @@ def test_it_is_bounded():
     assert (len(part.text), part.cut, part.size) == (100_000, True, 300_000)
 
 
+def test_all_its_texts_together_are_bounded():
+    parts = "".join(f"--B\r\n\r\n{'y' * 80_000}\r\n" for _ in range(6))
+    seen = read(f"Content-Type: multipart/mixed; boundary=B\r\n\r\n{parts}--B--\r\n")
+    assert [len(part.text) for part in seen.parts] == [80_000, 80_000, 80_000, 60_000, 0, 0]
+    assert [part.cut for part in seen.parts] == [False, False, False, True, True, True]
+
+
 @pytest.mark.parametrize(
     "charset", ["undefined", "idna", "utf-7", "hex_codec", "rot13", "nonsense", "utf-16", "", "\x00", "x" * 500]
 )
