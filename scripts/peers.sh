@@ -1,6 +1,6 @@
 # Used by ./test: the real programs that some tests run. They are installed, never started as services.
 
-PEERS="postfix dovecot-core swaks"
+PEERS="postfix dovecot-core swaks curl msmtp netcat-openbsd perl"
 SYSTEMD_PEERS="systemd"
 SELINUX_PEERS="selinux-policy-dev selinux-policy-default secilc semodule-utils policycoreutils setools python3-setools make"
 
