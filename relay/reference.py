@@ -27,11 +27,12 @@ _HEADS = {
         "    A profile: mail that `match` fits is served by it, the first in the file winning; all other mail by",
         "    [notification]. Every option of [notification] may stand here; what does not is inherited from there,",
         "    but no log-in where the profile names another smtp_server, and no upstream where it names an smtp_server",
-        "    (and the other way round).",
+        "    (and the other way round). A credential of the service for it is named notification.NAME.smtp_password.",
     ),
     "upstream:NAME": (
         "    A next hop that `upstream = NAME` in [notification] or a profile sends mail to; its options are those of",
-        "    [notification] without their smtp_. mx and outbox are reserved names.",
+        "    [notification] without their smtp_. mx and outbox are reserved names. A credential of the service for it",
+        "    is named upstream.NAME.password.",
     ),
     "user:NAME": ("    The long form of a line in [users]; NAME is the login.",),
 }

@@ -23,7 +23,7 @@ PASSWORD_FILE = "smtp.password"  # noqa: S105 - a file's name
 def declare(subparsers: Any) -> None:
     """The subcommand `import`."""
     parser = subparsers.add_parser("import", help="a trac.ini's configuration, and the lines to put back into it")
-    parser.add_argument("trac_ini", metavar="TRAC_INI", type=Path)
+    parser.add_argument("trac_ini", metavar="TRAC_INI", type=Path, help="or the folder of a Trac environment")
     parser.add_argument(
         "--password-file", metavar="FILE", type=Path, help=f"where a password goes; default: {PASSWORD_FILE}"
     )

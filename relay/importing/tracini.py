@@ -39,10 +39,11 @@ class TracIni:
 
 
 def read(path: Path) -> TracIni:
-    """Read a trac.ini and whatever it inherits from. Raises Unreadable for a file that Trac could not read either.
+    """Read a trac.ini, or that of an environment's folder, and whatever it inherits from.
 
-    Raises OSError when the file itself can not be opened.
+    Raises Unreadable for a file that Trac could not read either, OSError when it can not be opened.
     """
+    path = path / "conf" / "trac.ini" if path.is_dir() else path
     ini = TracIni(path)
     _read_into(ini, path, [])
     return ini

@@ -243,6 +243,14 @@ def test_inherited_files(imported, tmp_path):
     assert "inherits from it: left out" in made.out.replace("\n# ", " ")
 
 
+def test_the_folder_of_an_environment(tmp_path, capfd):
+    (tmp_path / "env" / "conf").mkdir(parents=True)
+    assert cli.main(["import", str(tmp_path / "env")]) == 66
+    (tmp_path / "env" / "conf" / "trac.ini").write_text("[notification]\nsmtp_port = 26\n")
+    assert cli.main(["import", str(tmp_path / "env")]) == 0
+    assert "smtp_port = 26\n" in capfd.readouterr().out
+
+
 def test_latin_1_bom_and_crlf(imported):
     assert imported("[notification]\r\nsmtp_from_name = Häfen\r\n".encode("latin-1")).policy.smtp_from_name == "Häfen"
     assert imported("\ufeff[notification]\nsmtp_from_name = Häfen\n").policy.smtp_from_name == "Häfen"
