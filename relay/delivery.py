@@ -21,7 +21,7 @@ from typing import Any
 
 from relay import journal, retry
 from relay.entry import Attempt, Cause, Disposition, Entry, Outcome, State
-from relay.errors import LeaseLost, RelayError
+from relay.errors import BodyDamaged, LeaseLost, RelayError, SpoolError
 from relay.history import noted
 from relay.mail import Mail
 from relay.message import Body
@@ -36,7 +36,7 @@ from relay.spool import Claim, Clock, Draft, Spool, Wanted
 
 POLL = 0.5
 """Seconds between two looks at the spool when nobody calls `wake`: retries that become due, other nodes' mail."""
-SPOOL_PAUSE = (1.0, 30.0)
+SPOOL_PAUSE = (1.0, 5.0)
 """The first and the longest pause, in seconds, before a spool that failed is asked again."""
 CANCEL_GRACE = 5.0
 """Seconds that a cancelled attempt gets to close its connection."""
@@ -185,7 +185,7 @@ class Delivery:
     # --- the road of one mail ----------------------------------------------------------------------
 
     async def _deliver(self, work: _Work) -> None:
-        """Prepare, attempt, decide, settle; a fault on the way holds the entry."""
+        """Prepare, attempt, decide, settle; a fault on the way holds the entry, one of the disk defers it."""
         entry, reports = work.claim.entry, list[Report]()
         try:
             prepared = await self.prepare(entry, work.claim.body)
@@ -198,7 +198,11 @@ class Delivery:
             )
         except Exception as fault:
             journal.fault(f"delivery of {entry.id}", fault)
-            decision = Decision(retry.held(entry, _reason(fault), self.clock()))
+            now, reason = self.clock(), _reason(fault)
+            if isinstance(fault, SpoolError) and not isinstance(fault, BodyDamaged):  # it may pass
+                decision = Decision(retry.postponed(entry, reason, self.schedule(), now))
+            else:
+                decision = Decision(retry.held(entry, reason, now))
         if await self._settle(work, decision, reports):
             self._log(work, decision, reports)
 
@@ -267,11 +271,14 @@ class Delivery:
         """Make it durable; False when it is not: another worker has the entry, or we stop. Outlasts a failing spool."""
         work.settling = True
         pause, longest = SPOOL_PAUSE
+        settled = False
         try:
             while True:
                 claim = work.claim
                 try:
-                    await self._settle_once(claim, decision, reports)
+                    if not settled:
+                        await self._settle_once(claim, decision, reports)
+                    settled = True
                     await self._reports.remember(reports, self.clock())
                     return True
                 except LeaseLost:

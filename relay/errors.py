@@ -32,6 +32,10 @@ class SpoolDamaged(SpoolError):
     """the spool's database is damaged"""
 
 
+class BodyDamaged(SpoolError):
+    """a mail's octets are not those that were accepted"""
+
+
 class LeaseLost(RelayError):
     """this claim is no longer ours: its lease ran out or another worker settled it"""
 

@@ -238,6 +238,13 @@ def held(entry: Entry, reason: str, now: float) -> Entry:
     return replace(entry, state=State.HELD, reason=reason).with_event(now, "held", reason)
 
 
+def postponed(entry: Entry, reason: str, schedule: RetryOptions, now: float) -> Entry:
+    """The entry a first pause later, since the spool could not be read; HELD when its life is over."""
+    if now - entry.received_at > schedule.lifetime:
+        return held(entry, reason, now)
+    return replace(entry, due=now + schedule.first).with_event(now, "deferred", reason)
+
+
 def _ambiguous_reason(twice: Sequence[Outcome]) -> str:
     return (
         f"twice the connection broke after the whole mail was sent, so {_names(twice)} may have it already;"

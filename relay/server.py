@@ -23,6 +23,7 @@ from relay.spool import Draft
 
 __all__ = ["Session", "Setting"]
 
+_FULL = Reply(452, "4.3.1", "no space left for mail, try again later")
 _OVERRUN = 16 << 20
 """Octets behind max_size that are still read, so that the client learns why; then the line is cut."""
 
@@ -33,6 +34,8 @@ class _Transaction:
 
     reverse_path: Address | None
     body: str = ""
+    size: int = 0
+    """As the client declares it."""
     smtputf8: bool = False
     recipients: dict[tuple[str, str], Recipient] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
@@ -93,7 +96,7 @@ class Session(Connection):
         except AddressError as fault:
             return self.refuse(Reply(553, "5.1.7", str(fault)), "MAIL")
         transaction = _Transaction(path)
-        refusal = self._parameters(transaction, rest) or _needs_smtputf8(path, transaction)
+        refusal = self._parameters(transaction, rest) or _needs_smtputf8(path, transaction) or self._room(transaction)
         if refusal:
             return self.refuse(refusal, "MAIL")
         self._transaction = transaction
@@ -104,7 +107,8 @@ class Session(Connection):
             name, _, value = word.partition("=")
             match name.upper(), value.upper():
                 case "SIZE", size if size.isascii() and size.isdigit() and len(size) <= 20:
-                    if refusal := admission.declared_size(int(size), self.setting.options):
+                    transaction.size = int(size)
+                    if refusal := admission.declared_size(transaction.size, self.setting.options):
                         return refusal
                 case "BODY", "7BIT" | "8BITMIME" as body:
                     transaction.body = body
@@ -116,6 +120,14 @@ class Session(Connection):
                     return Reply(501, "5.5.4", f"bad value of {name.upper()}")
                 case _:
                     return Reply(555, "5.5.4", "parameter not recognized")
+        return None
+
+    def _room(self, transaction: _Transaction) -> Reply | None:
+        """A full spool says so at once, not behind the mail (RFC 1870 6.1)."""
+        try:
+            self.setting.spool.room(transaction.size)
+        except SpoolFull:
+            return _FULL
         return None
 
     def _rcpt(self, argument: bytes) -> None:
@@ -180,9 +192,8 @@ class Session(Connection):
         """Answer the final dot."""
         try:
             reply = reception.refusal or await self._keep(reception.transaction, reception.draft)
-        except SpoolFull as fault:
-            journal.fault("spool", fault)
-            reply = Reply(452, "4.3.1", "no space left for mail, try again later")
+        except SpoolFull:
+            reply = _FULL  # the spool has told of it, once
         except Exception as fault:
             journal.fault("reception", fault)
             reply = Reply(451, "4.3.0", "local trouble, try again later")
@@ -203,11 +214,12 @@ class Session(Connection):
             return admission.too_big(self.setting.options)
         try:
             draft.write(content)
-        except SpoolFull as full:
-            journal.fault("spool", full)
-            return Reply(452, "4.3.1", "no space left for mail, try again later")
+        except SpoolFull:
+            draft.discard()  # at once: it takes the room that others wait for
+            return _FULL
         except Exception as broken:
             journal.fault("spool", broken)
+            draft.discard()
             return Reply(451, "4.3.0", "local trouble, try again later")
         return None
 

@@ -11,18 +11,19 @@ from relay.errors import SpoolError
 from relay.spool import rebuild, schema
 from relay.spool.aside import Aside
 from relay.spool.files import BodyFiles
+from relay.spool.room import Room
 from relay.spool.writer import LOG_SIZE
 
 
 class Database:
     """The file, the folder of large bodies beside it, and the folder for what is damaged."""
 
-    def __init__(self, spool: Path, files: BodyFiles) -> None:
+    def __init__(self, spool: Path, files: BodyFiles, room: Room) -> None:
         self.path = spool / "spool.sqlite"
         self.aside = Aside(spool, files)
         self.rounds = 0
         """How often the file was replaced: a reader's connection of an earlier round reads the old one."""
-        self._files = files
+        self._files, self._room = files, room
 
     def connect(self) -> sqlite3.Connection:
         """Open it, brought up and tidy. Raises SpoolDamaged, SpoolError, OSError."""
@@ -57,6 +58,11 @@ class Database:
                 journal.alarm(f"spool: {name} belongs to no mail that is known: moved to {self.aside.path}")
             else:
                 self._files.remove(name)
+
+    def relieve(self, fault: BaseException) -> bool:
+        """The disk is full and queued mail must be settled: True when the reserve has been given back for that."""
+        self._room.full(fault)
+        return self._room.release()
 
     def replace(self, why: BaseException) -> None:
         """Rebuild it. Every connection that writes is closed. Raises SpoolError; it can be tried again."""

@@ -3,12 +3,14 @@
 import os
 import zlib
 
-from relay.errors import SpoolError
+from relay.errors import SpoolError, SpoolFull
 from relay.message import Body, BytesBody
 from relay.spool.files import BodyFiles, FileBody, spool_fault
 
 SMALL = 262144
 """Octets up to which a mail stays in memory and in the database."""
+STRIDE = 1 << 20
+"""Octets of a large mail after which the room is looked at again."""
 
 
 class FileDraft:
@@ -25,6 +27,7 @@ class FileDraft:
         self.crc = 0
         self.taken = False
         self._broken = False
+        self._looked = 0
 
     def write(self, data: bytes) -> None:
         """Append. Raises SpoolFull when the disk is full, SpoolError on other faults."""
@@ -39,7 +42,13 @@ class FileDraft:
                 self._move_to_file(self._files)
         except OSError as fault:
             self._broken = True
-            raise spool_fault(fault) from fault
+            error = spool_fault(fault)
+            if self._files is not None and isinstance(error, SpoolFull):
+                self._files.room.full(error)
+            raise error from fault
+        except SpoolFull:
+            self._broken = True
+            raise
 
     def _move_to_file(self, files: BodyFiles) -> None:
         self._doubts = files.doubts
@@ -48,6 +57,9 @@ class FileDraft:
         self._octets = bytearray()
 
     def _append(self, data: bytes) -> None:
+        if self.size - self._looked >= STRIDE and self._files is not None:
+            self._looked = self.size
+            self._files.room.check(STRIDE)
         view = memoryview(data)
         while view:
             view = view[os.write(self._fd, view) :]

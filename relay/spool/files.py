@@ -13,7 +13,8 @@ import zlib
 from pathlib import Path
 
 from relay import journal
-from relay.errors import SpoolError, SpoolFull
+from relay.errors import BodyDamaged, SpoolError, SpoolFull
+from relay.spool.room import Room
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PIECE = 1 << 20
@@ -28,8 +29,8 @@ def spool_fault(fault: OSError) -> SpoolError:
 class BodyFiles:
     """The files of one spool; open for as long as the spool is."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, room: Room) -> None:
+        self.path, self.room = path, room
         self._folder = -1
         self.doubts = 0
         """How often a sync has failed. The kernel reports a failed write once, to one of those who ask:
@@ -108,7 +109,7 @@ class BodyFiles:
         except OSError as fault:
             raise spool_fault(fault) from fault
         if not octets:
-            raise SpoolError("spool: a mail's file is shorter than it was")
+            raise BodyDamaged(f"spool: its body file {name} is shorter than it was")
         return octets
 
 
@@ -120,7 +121,7 @@ class FileBody:
         self._unchecked = crc
 
     def read(self, start: int, stop: int) -> bytes:
-        """The octets from `start` up to `stop`. Raises SpoolError when the file is not what was written."""
+        """The octets from `start` up to `stop`. Raises BodyDamaged when they are not what was written, SpoolError."""
         if self._unchecked is not None:
             self._check(self._unchecked)
         stop = min(stop, self.size)
@@ -133,5 +134,5 @@ class FileBody:
             found = zlib.crc32(piece, found)
             at += len(piece)
         if found != wanted:
-            raise SpoolError(f"spool: its body file {self._name} is damaged: its checksum differs")
+            raise BodyDamaged(f"spool: its body file {self._name} is damaged: its checksum differs")
         self._unchecked = None

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from relay.entry import Entry, State, decode
 from relay.errors import SpoolError
 from relay.search import Search
+from relay.spool.faults import sqlite_fault
 from relay.spool.protocol import Wanted, matches
-from relay.spool.writer import sqlite_fault
 
 CHUNK = 500
 """Rows read at a time at most."""

@@ -40,6 +40,9 @@ class MemorySpool:
         """A draft that stays in memory."""
         return FileDraft(None)
 
+    def room(self, octets: int) -> None:
+        """As much as there is memory."""
+
     async def put(self, entry: Entry, draft: Draft) -> None:
         """Keep it."""
         if entry.id in self._rows:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from relay.entry import Entry, State
 from relay.message import Body
-from relay.options import choice, duration, option, path
+from relay.options import choice, duration, option, path, size
 from relay.search import Search, recipients
 
 Clock = Callable[[], float]
@@ -28,6 +28,17 @@ class SpoolOptions:
     history: float = option(14 * 86400.0, "How long the record of a finished mail is kept", duration, shown="14d")
     lease: float = option(
         900.0, "How long a silent worker keeps its mail from being tried again", duration, shown="15m"
+    )
+    quota: int = option(0, "Octets of mail that may wait in all; 0: as many as the disk takes", size)
+    profile_quota: int = option(0, "Octets of mail that may wait of one profile; 0: no limit", size)
+    min_free: int | None = option(
+        None, "Octets of its disk that new mail leaves free; of a small disk a twentieth", size, shown="32M"
+    )
+    min_free_inodes: int | None = option(
+        None, "Files that can still be made when mail is refused; of a small disk a twentieth", size, shown="1000"
+    )
+    reserve: int | None = option(
+        None, "Octets kept for settling queued mail on a full disk; of a small disk a twentieth", size, shown="8M"
     )
 
 
@@ -99,6 +110,9 @@ class Spool(Protocol):
 
     def draft(self) -> Draft:
         """A place for a mail's octets."""
+
+    def room(self, octets: int) -> None:
+        """Whether a mail of so many octets would fit, as far as that is known. Raises SpoolFull."""
 
     async def put(self, entry: Entry, draft: Draft) -> None:
         """Keep it: durable when this returns. Raises SpoolFull or SpoolError; then nothing is kept."""

@@ -9,9 +9,9 @@ from urllib.parse import quote
 from relay.entry import Entry, State
 from relay.errors import SpoolDamaged, SpoolError
 from relay.spool.database import Database
+from relay.spool.faults import is_damaged, sqlite_fault
 from relay.spool.listing import Listing
 from relay.spool.protocol import Wanted
-from relay.spool.writer import is_damaged, sqlite_fault
 
 EXAMINE_AFTER, EXAMINED = 5.0, 256 << 20
 """Seconds after the start, and octets up to which the database is examined as a whole."""

@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 
 from relay.errors import SpoolDamaged, SpoolError
-from relay.spool.writer import is_damaged
+from relay.spool.faults import is_damaged
 
 FORMAT = 2
 """PRAGMA user_version of this layout; a later one is refused."""

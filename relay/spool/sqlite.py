@@ -25,12 +25,14 @@ from relay.message import Body
 from relay.spool import claiming, folder, schema
 from relay.spool.database import Database
 from relay.spool.draft import FileDraft
+from relay.spool.faults import sqlite_fault
 from relay.spool.files import BodyFiles, spool_fault
 from relay.spool.leases import LOOK, Leases
 from relay.spool.protocol import Claim, Clock, Draft, SpoolOptions, Wanted
 from relay.spool.readers import Readers
+from relay.spool.room import Room
 from relay.spool.row import COLUMNS, Stored
-from relay.spool.writer import Writer, sqlite_fault
+from relay.spool.writer import Writer
 
 _LATER = "UPDATE entries SET state = 'later' WHERE seq = ?"
 _PURGE = 100
@@ -43,8 +45,9 @@ class SqliteSpool:
     def __init__(self, options: SpoolOptions, clock: Clock) -> None:
         self._options, self._clock = options, clock
         self._folder = Path(options.path)
-        self._files = BodyFiles(self._folder / "bodies")
-        self._database = Database(self._folder, self._files)
+        self._room = Room(options)
+        self._files = BodyFiles(self._folder / "bodies", self._room)
+        self._database = Database(self._folder, self._files, self._room)
         self._locks: tuple[int, ...] = ()
         self._leases = Leases(clock, options.lease)
         self._known = -1
@@ -62,13 +65,15 @@ class SqliteSpool:
     async def open(self) -> None:
         """Create or open the spool. Raises SpoolError when it is in use, foreign, or of a later format."""
         self._locks = folder.enter(self._folder, (self._files.path,), self._database.path)
-        writer = Writer(self._database.path, self._database.connect, self._database.replace)
+        writer = Writer(self._database)
         self._database.aside.remind()
         try:
+            self._room.prepare()
             self._files.open()
             await writer.start()
             self._writer = writer
             await self._readers.open()
+            await self._do(self._note_used)
         except BaseException as fault:
             await self.close()
             if isinstance(fault, OSError):
@@ -79,6 +84,7 @@ class SqliteSpool:
         [(waiting,)] = await self._read("SELECT coalesce(sum(mails), 0) FROM totals")
         about = f"SQLite {sqlite3.sqlite_version}, format {schema.FORMAT}"
         journal.info("", f"spool {self._folder}: {waiting} mails in it ({about})")
+        self._room.tend()
         self._readers.examine()
 
     async def close(self) -> None:
@@ -92,10 +98,12 @@ class SqliteSpool:
             os.close(descriptor)
         self._locks = ()
 
-    async def _do(self, operation: Callable[[sqlite3.Connection], Any], *, patient: bool = False) -> Any:
+    async def _do(
+        self, operation: Callable[[sqlite3.Connection], Any], *, patient: bool = False, needed: bool = True
+    ) -> Any:
         if self._writer is None:
             raise SpoolError("spool: it is not open")
-        return await self._writer.do(operation, patient=patient)
+        return await self._writer.do(operation, patient=patient, needed=needed)
 
     # -- the verbs ----------------------------------------------------------------------------------
 
@@ -103,12 +111,23 @@ class SqliteSpool:
         """A place for a mail's octets."""
         return FileDraft(self._files)
 
+    def room(self, octets: int) -> None:
+        """Whether a mail of so many octets would fit. Raises SpoolFull."""
+        self._room.check(octets, waiting=octets)
+
     async def put(self, entry: Entry, draft: Draft) -> None:
         """Keep it; durable when this returns."""
         assert isinstance(draft, FileDraft)
+
+        def put(connection: sqlite3.Connection) -> int:
+            self._room.check(0 if draft.name else entry.size, waiting=entry.size, profile=entry.profile)
+            seq = self._insert(connection, entry, draft)
+            self._note_used(connection)
+            return seq
+
         try:
             await self._sync(draft)
-            seq = await self._do(lambda connection: self._insert(connection, entry, draft))
+            seq = await self._do(put, needed=False)
         except SpoolError:
             draft.taken = False  # not kept: its file is the caller's to discard
             raise
@@ -124,6 +143,12 @@ class SqliteSpool:
         draft.taken = True
         if draft.name:
             await asyncio.to_thread(draft.sync)
+
+    def _note_used(self, connection: sqlite3.Connection) -> None:
+        """Where there is a quota: what waits now, once that is on disk."""
+        if self._room.limited and self._writer:
+            rows = connection.execute("SELECT profile, sum(octets) FROM totals GROUP BY profile").fetchall()
+            self._writer.after_commit.append(lambda: self._room.note(dict(rows)))
 
     def _insert(self, connection: sqlite3.Connection, entry: Entry, draft: FileDraft) -> int:
         """The number of a new row, its body made too; for an entry that is DONE at once its record, and 0."""
@@ -159,6 +184,7 @@ class SqliteSpool:
                     await self._news.wait()
 
     async def _due(self, wanted: Wanted) -> list[Claim]:
+        self._room.tend()
         claims: list[Claim] = []
         if self._writer and not self._writer.sound:
             await self._do(lambda _: None)
@@ -285,6 +311,7 @@ class SqliteSpool:
                 connection.execute("DELETE FROM bodies WHERE seq = ?", (seq,))
                 if file and self._writer:
                     self._writer.after_commit.append(functools.partial(self._files.remove, file))
+        self._note_used(connection)
         return rows
 
     def _record(self, connection: sqlite3.Connection, entry: Entry) -> None:

@@ -22,10 +22,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from relay import journal
-from relay.errors import RelayError, SpoolDamaged, SpoolError, SpoolFull
+from relay.errors import RelayError, SpoolDamaged, SpoolError
+from relay.spool.faults import disk_failed, is_damaged, is_full, sqlite_fault
 
 Operation = Callable[[sqlite3.Connection], Any]
 _BATCH = 500
@@ -39,51 +40,37 @@ MEND_PAUSE = 1.0
 """Seconds between two attempts to get a failing disk to write."""
 REBUILD_PAUSE = 60.0
 """Seconds after a rebuild before the next: a disk that reads wrong must not be filled with copies."""
-_NO_ROOM = (sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP)
 
 
-def is_full(fault: BaseException) -> bool:
-    """True when there is no room for what was to be written."""
-    code = getattr(fault, "sqlite_errorcode", 0)
-    return isinstance(fault, SpoolFull) or code & 0xFF == sqlite3.SQLITE_FULL or code in _NO_ROOM
+class Store(Protocol):
+    """What the writer writes to."""
 
+    path: Path
 
-def disk_failed(fault: BaseException) -> bool:
-    """True when the disk did not do what it was told."""
-    return getattr(fault, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_IOERR and not is_full(fault)
+    def connect(self) -> sqlite3.Connection:
+        """The connection that writes. Raises SpoolDamaged, SpoolError, OSError."""
 
+    def replace(self, why: BaseException) -> None:
+        """Put what can be read of a damaged database in its place. Raises SpoolError."""
 
-def is_damaged(fault: BaseException) -> bool:
-    """True for what SQLite says of a file that is no database any more, wholly or in part."""
-    code = getattr(fault, "sqlite_errorcode", 0) & 0xFF
-    return isinstance(fault, SpoolDamaged) or code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def sqlite_fault(fault: sqlite3.Error) -> SpoolError:
-    """The spool's own error for one of SQLite's."""
-    if is_full(fault):
-        return SpoolFull("spool: the disk is full")
-    return SpoolDamaged(f"spool: {fault}") if is_damaged(fault) else SpoolError(f"spool: {fault}")
+    def relieve(self, fault: BaseException) -> bool:
+        """The disk is full: True when room has been made for settling."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
     operation: Operation
     future: "asyncio.Future[Any] | None"
+    needed: bool = True
+    """False for new mail: on a full disk only what is queued already may use the reserve."""
 
 
 class Writer:
     """Runs operations in the order given, many to a transaction."""
 
-    def __init__(
-        self,
-        database: Path,
-        connect: Callable[[], sqlite3.Connection],
-        replace: Callable[[BaseException], None],
-    ) -> None:
-        """`connect` opens the database, `replace` puts what can be read of a damaged one in its place."""
-        self._database, self._log = database, database.with_name(f"{database.name}-wal")
-        self._connect, self._replace = connect, replace
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._log = store.path.with_name(f"{store.path.name}-wal")
         self._connection: sqlite3.Connection | None = None
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._waiting: list[_Asked] = []
@@ -111,7 +98,7 @@ class Writer:
         return not self._trouble
 
     async def start(self) -> None:
-        """Open the connection. Raises what `connect` raises."""
+        """Open the connection. Raises what the store's `connect` raises."""
         self._thread.start()
         await self._ready
 
@@ -127,16 +114,17 @@ class Writer:
             self._jobs.put(None)
             await asyncio.to_thread(self._thread.join)
 
-    async def do(self, operation: Operation, *, patient: bool = False) -> Any:
+    async def do(self, operation: Operation, *, patient: bool = False, needed: bool = True) -> Any:
         """What `operation` returns, once its transaction is on disk. Raises SpoolError, LeaseLost.
 
-        A `patient` one waits PATIENCE seconds for others to share its commit with. Cancelling the caller
-        does not stop the operation: it happens whole or, on a fault, not at all.
+        A `patient` one waits PATIENCE seconds for others to share its commit with; on a full disk room is
+        made for a `needed` one. Cancelling the caller does not stop the operation: it happens whole or,
+        on a fault, not at all.
         """
         if self._closed:
             raise SpoolError("spool: it is closed")
         future = self._loop.create_future()
-        self._waiting.append(_Asked(operation, future))
+        self._waiting.append(_Asked(operation, future, needed))
         self._schedule(patient=patient)
         return await future
 
@@ -176,11 +164,11 @@ class Writer:
             self._jobs.put(lambda: self._serve(work))
             return
         try:
-            done = self._operate(connection, [asked.operation for asked in work])
+            done = self._operate(connection, work)
         except Exception as fault:
             failed = fault
             self._roll_back(connection)
-            self._jobs.put(lambda: self._answer(work, self._failed(failed, [asked.operation for asked in work])))
+            self._jobs.put(lambda: self._answer(work, self._failed(failed, work)))
         else:
             self._jobs.put(lambda: self._commit(connection, work, done))
 
@@ -214,14 +202,14 @@ class Writer:
             connection.execute("COMMIT")
         except Exception as fault:
             self._roll_back(connection)
-            done = self._failed(fault, [asked.operation for asked in work])
+            done = self._failed(fault, work)
         else:
             self._kept()
         self._answer(work, done)
 
     def _serve(self, work: list[_Asked]) -> None:
         """Do the work and answer for it."""
-        self._answer(work, self._transact([asked.operation for asked in work]))
+        self._answer(work, self._transact(work))
 
     def _answer(self, work: list[_Asked], done: list[Any]) -> None:
         """Say what became of the work; then keep the log short."""
@@ -238,33 +226,42 @@ class Writer:
             self._checkpoint()
             self._tell(self._free)
 
-    def _transact(self, operations: list[Operation]) -> list[Any]:
+    def _transact(self, work: list[_Asked]) -> list[Any]:
         """What each operation brought, all in one transaction; when that fails, each in its own."""
         connection = self._certain()
         if connection is None:
             fault = SpoolError(f"spool: {self._trouble}; nothing is taken until that has ended")
-            return [fault] * len(operations)
+            return [fault] * len(work)
         try:
-            return self._attempt(connection, operations)
+            return self._attempt(connection, work)
         except Exception as fault:
-            return self._failed(fault, operations)
+            return self._failed(fault, work)
 
-    def _failed(self, fault: Exception, operations: list[Operation]) -> list[Any]:
+    def _failed(self, fault: Exception, work: list[_Asked]) -> list[Any]:
         """A transaction failed, and is rolled back: find out why, and do what can be done all the same."""
         if disk_failed(fault):
             self._doubt(fault)
         elif is_damaged(fault):
             self._close()
             self._damage, self._trouble = fault, "its database is damaged"
-            return self._transact(operations)
-        elif len(operations) > 1:  # one of them poisons the batch
-            return [done for operation in operations for done in self._transact([operation])]
-        return [sqlite_fault(fault) if isinstance(fault, sqlite3.Error) else fault] * len(operations)
+            return self._transact(work)
+        elif len(work) > 1:  # one of them poisons the batch
+            return [done for asked in work for done in self._transact([asked])]
+        elif is_full(fault) and self._made_room(fault, needed=work[0].needed):
+            return self._transact(work)
+        return [sqlite_fault(fault) if isinstance(fault, sqlite3.Error) else fault] * len(work)
 
-    def _attempt(self, connection: sqlite3.Connection, operations: list[Operation]) -> list[Any]:
+    def _made_room(self, fault: Exception, *, needed: bool) -> bool:
+        """True when it is worth another try: the reserve is free, and the log can begin afresh in its own file."""
+        relieved = self._store.relieve(fault) if needed else False
+        if relieved:
+            self._checkpoint()
+        return relieved
+
+    def _attempt(self, connection: sqlite3.Connection, work: list[_Asked]) -> list[Any]:
         """One transaction from its begin to the disk."""
         try:
-            done = self._operate(connection, operations)
+            done = self._operate(connection, work)
             connection.execute("COMMIT")
         except BaseException:
             self._roll_back(connection)
@@ -272,14 +269,14 @@ class Writer:
         self._kept()
         return done
 
-    def _operate(self, connection: sqlite3.Connection, operations: list[Operation]) -> list[Any]:
+    def _operate(self, connection: sqlite3.Connection, work: list[_Asked]) -> list[Any]:
         """Begin a transaction; an operation that raises a RelayError has changed nothing and spoils nothing."""
         self.after_commit.clear()
         done: list[Any] = []
         connection.execute("BEGIN IMMEDIATE")
-        for operation in operations:
+        for asked in work:
             try:
-                done.append(operation(connection))
+                done.append(asked.operation(connection))
             except SpoolDamaged:
                 raise
             except RelayError as fault:
@@ -301,18 +298,18 @@ class Writer:
     # -- the log; a disk that fails; a file that is damaged -------------------------------------------
 
     def _open(self) -> sqlite3.Connection:
-        """The connection, over a rebuilt database if need be. Raises what `connect` and `replace` raise."""
+        """The connection, over a rebuilt database if need be. Raises what the store's `connect` and `replace` raise."""
         if self._damage is None and self._connection is None:
             try:
-                self._connection = self._connect()
+                self._connection = self._store.connect()
             except SpoolDamaged as fault:
                 self._damage = fault
         if self._damage is not None:
-            self._replace(self._damage)
+            self._store.replace(self._damage)
             self._damage = None
             self._mend_at = time.monotonic() + REBUILD_PAUSE
         if self._connection is None:
-            self._connection = self._connect()
+            self._connection = self._store.connect()
         return self._connection
 
     def _close(self) -> None:
@@ -353,7 +350,7 @@ class Writer:
 
     def _doubt(self, fault: BaseException) -> None:
         self._trouble = f"the disk fails ({fault})"
-        journal.alarm(f"spool {self._database}: {fault}: no mail is taken until the disk writes again")
+        journal.alarm(f"spool {self._store.path}: {fault}: no mail is taken until the disk writes again")
 
     def _certain(self) -> sqlite3.Connection | None:
         """The connection, when everything committed is on disk and readable; see to that first. None: not yet."""

@@ -34,6 +34,7 @@ class Health:
         """Write a little, as a mail would be written: a disk that is full or gone shows itself."""
         spool, clock = self._sources.spool, self._sources.clock
         try:
+            spool.room(0)
             async with asyncio.timeout(PATIENCE):
                 await spool.remember("health", "", clock() + 60)
         except (RelayError, TimeoutError):

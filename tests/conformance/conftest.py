@@ -29,10 +29,11 @@ class Case:
     folder: object
     clock: Clock = field(default_factory=Clock)
     lease: float = 60.0
+    options: dict = field(default_factory=dict)
 
     @contextlib.asynccontextmanager
     async def open(self):
-        options = SpoolOptions(engine=self.engine, path=str(self.folder), lease=self.lease)
+        options = SpoolOptions(engine=self.engine, path=str(self.folder), lease=self.lease, **self.options)
         spool = ENGINES[self.engine](options, self.clock)
         await spool.open()
         try:
