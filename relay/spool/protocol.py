@@ -12,7 +12,7 @@ from typing import Protocol
 
 from relay.entry import Entry, State
 from relay.message import Body
-from relay.options import choice, duration, option, path, size
+from relay.options import choice, duration, integer, option, path, size
 from relay.search import Search, recipients
 
 Clock = Callable[[], float]
@@ -32,13 +32,19 @@ class SpoolOptions:
     quota: int = option(0, "Octets of mail that may wait in all; 0: as many as the disk takes", size)
     profile_quota: int = option(0, "Octets of mail that may wait of one profile; 0: no limit", size)
     min_free: int | None = option(
-        None, "Octets of its disk that new mail leaves free; of a small disk a twentieth", size, shown="32M"
+        None, "Octets of its disk that new mail leaves free", size, shown="(32M, at most a twentieth of the disk)"
     )
     min_free_inodes: int | None = option(
-        None, "Files that can still be made when mail is refused; of a small disk a twentieth", size, shown="1000"
+        None,
+        "Below so many files that the disk can still make, mail is refused",
+        integer(0, 10**12),
+        shown="(1000, at most a twentieth of the disk's)",
     )
     reserve: int | None = option(
-        None, "Octets kept for settling queued mail on a full disk; of a small disk a twentieth", size, shown="8M"
+        None,
+        "Octets kept on the disk so that queued mail is settled when it is full",
+        size,
+        shown="(8M, at most a twentieth of the disk)",
     )
 
 
