@@ -94,7 +94,8 @@ class Relay:
     def _assigned(self, entry: Entry, message: Message) -> Entry:
         """A new entry in the line of its profile; where that can not be told, in that of the default one."""
         try:
-            return replace(entry, profile=hint(entry, message, self.setting).profile.name)
+            name = hint(entry, message, self.setting).profile.name
+            return entry if name == entry.profile else replace(entry, profile=name)
         except Exception as fault:
             journal.fault(f"profile of {entry.id}", fault)
             return entry

@@ -254,7 +254,7 @@ class Delivery:
         finally:
             work.tries.discard(task)
         before = max(work.began - work.claim.entry.received_at, 0.0), max(started - work.began, 0.0)
-        return replace(attempt, delays=(*before, *attempt.delays[2:]))
+        return Attempt(attempt.at, attempt.upstream, attempt.outcomes, attempt.tls, (*before, *attempt.delays[2:]))
 
     def _decide(self, work: _Work, prepared: Prepared, attempts: Sequence[Attempt]) -> Decision:
         """What follows. An interrupted mail stays due: its life does not end because ours does."""

@@ -5,7 +5,6 @@ A field that already says what a rule wants stays byte for byte, so a second pas
 
 import re
 import unicodedata
-from dataclasses import replace
 from functools import lru_cache, partial
 
 from relay import encoded_word, mailboxes
@@ -117,7 +116,7 @@ def _reverse_path(mail: Mail, context: Context, sender: Address, kept: list[Addr
         return mail
     if reverse is not None and reverse.key == sender.key:
         return mail
-    return replace(mail, envelope=replace(mail.envelope, reverse_path=sender))
+    return mail.sent_by(sender)
 
 
 def subject_prefix(mail: Mail, context: Context) -> Mail:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from relay import journal
-from relay.entry import Entry
+from relay.entry import Entry, Event
 from relay.mail import Note
 from relay.prepare import Prepared
 from relay.profiles import Chosen
@@ -17,10 +17,7 @@ def noted(entry: Entry, prepared: Prepared, now: float) -> Entry:
 
     A new warning is logged, too.
     """
-    if (prepared.project, prepared.ticket) != (entry.project, entry.ticket):
-        entry = replace(entry, project=prepared.project, ticket=prepared.ticket)
-    if prepared.chosen:
-        entry = assigned(entry, prepared.chosen, now)
+    profile, events = _assigned(entry, prepared.chosen, now) if prepared.chosen else (entry.profile, [])
     known = {event.text for event in entry.events if event.kind == "rule"}
     notes = [Note("", text) for text in prepared.changes]
     for note in (*notes, *prepared.notes):
@@ -28,18 +25,22 @@ def noted(entry: Entry, prepared: Prepared, now: float) -> Entry:
         if text in known or len(known) >= NOTES_KEPT:
             continue
         known.add(text)
-        entry = entry.with_event(now, "rule", text)
+        events.append(Event(now, "rule", text))
         if note.warning:
             journal.warning(entry.id, text)
-    return entry
-
-
-def assigned(entry: Entry, chosen: Chosen, now: float) -> Entry:
-    """In the line of its profile; where there are several, its life says which one that is and why."""
-    name = chosen.profile.name
-    if name != entry.profile:
-        entry = replace(entry, profile=name)
-    told = next((event.text for event in reversed(entry.events) if event.kind == "profile"), "")
-    if not chosen.why or str(chosen) == told:
+    if not events and (profile, prepared.project, prepared.ticket) == (entry.profile, entry.project, entry.ticket):
         return entry
-    return entry.with_event(now, "profile", str(chosen))
+    return replace(
+        entry,
+        project=prepared.project,
+        ticket=prepared.ticket,
+        profile=profile,
+        events=(*entry.events, *events),
+    )
+
+
+def _assigned(entry: Entry, chosen: Chosen, now: float) -> tuple[str, list[Event]]:
+    """Its profile; where there are several, its life says which one that is and why."""
+    told = next((event.text for event in reversed(entry.events) if event.kind == "profile"), "")
+    said = [] if not chosen.why or str(chosen) == told else [Event(now, "profile", str(chosen))]
+    return chosen.profile.name, said

@@ -91,6 +91,11 @@ class Mail:
         old = self.envelope
         return self._but(envelope=Envelope(old.reverse_path, recipients, old.body, old.smtputf8))
 
+    def sent_by(self, reverse_path: Address | None) -> "Mail":
+        """With this reverse-path instead."""
+        old = self.envelope
+        return self._but(envelope=Envelope(reverse_path, old.recipients, old.body, old.smtputf8))
+
     def with_message(self, message: Message) -> "Mail":
         """With this message; self when it is the same one."""
         return self if message is self.message else self._but(message=message)

@@ -6,7 +6,6 @@ the rule that took it out (promise 2); none is ever changed to a part of what wa
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 from relay import encoded_word, mailboxes
 from relay.address import Address
@@ -65,7 +64,7 @@ def complete_addresses(mail: Mail, context: Context) -> Mail:
             twins.append(recipient)
         else:
             visible = recipient.shown or policy.public_envelope or address.key in shown
-            kept[address.key] = replace(recipient, address=address, shown=visible)
+            kept[address.key] = Recipient(address, recipient.origin, visible)
     texts = (f"{r.address} has no domain: set smtp_default_domain, or use_short_addr" for r in nowhere)
     mail = mail.notes_of("complete_addresses", *texts, warning=True)
     mail = mail.drop("complete_addresses", "bare name without smtp_default_domain or use_short_addr", *nowhere)
@@ -81,7 +80,7 @@ def complete_untouched(mail: Mail, context: Context) -> Mail:
         return mail
     whole = context.policy.full(reverse).complete(context.stamp.host)
     mail = mail.note("complete_addresses", f"the sender {reverse} is {whole}")
-    return replace(mail, envelope=replace(mail.envelope, reverse_path=whole))
+    return mail.sent_by(whole)
 
 
 def always_cc(mail: Mail, context: Context) -> Mail:
@@ -98,7 +97,7 @@ def visible_recipients(mail: Mail, context: Context) -> Mail:
     """Write To and Cc so that they name whom the policy shows, and remove every field that names others."""
     to, cc = _public(mail, context) if context.policy.use_public_cc else ([], _always_shown(context))
     visible = {address.key for address in (*to, *cc)}
-    mail = mail.to(*(replace(r, shown=r.address.key in visible) for r in mail.envelope.recipients))
+    mail = mail.to(*(Recipient(r.address, r.origin, r.address.key in visible) for r in mail.envelope.recipients))
     message = _without_hiding_fields(mail)
     if not to and not cc:
         return mail.with_message(_write_to_nobody(message).remove("cc"))
@@ -134,7 +133,7 @@ def _add(mail: Mail, context: Context, option: str, addresses: tuple[Address, ..
         if why := why_not(address, context):
             mail = mail.note(option, f"left out: {given} {why}", warning=True)
         elif known := recipients.get(address.key):
-            recipients[address.key] = replace(known, shown=known.shown or shown)
+            recipients[address.key] = Recipient(known.address, known.origin, known.shown or shown)
         elif context.first_of_event:
             recipients[address.key] = Recipient(address, f"{option}:{given}", shown)
             mail = mail.note(option, f"added {address}")

@@ -75,6 +75,8 @@ class Reports:
         """
         wanted = ((Action.FAILED, decision.failures), (Action.DELAYED, decision.delays))
         entry, reports = decision.entry, list[Report]()
+        if not decision.failures and not decision.delays:
+            return decision, reports
         for action, outcomes in wanted:
             if not outcomes:
                 continue

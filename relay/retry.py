@@ -96,16 +96,15 @@ def decide(
     gone = {outcome.origin for outcome in expired}
     open_ = [outcome for outcome in open_ if outcome.origin not in gone]
 
-    following = replace(
-        entry,
-        answered=(*entry.answered, *map(_shortened, answers)),
-        attempts=trimmed((*entry.attempts, *(_short_attempt(attempt) for attempt in attempts))),
-    )
+    answered = (*entry.answered, *map(_shortened, answers))
+    tried = trimmed((*entry.attempts, *(_short_attempt(attempt) for attempt in attempts)))
     ruled = tuple(o for o in answers if o in expired or o in by_rule)
     failures = () if entry.report else tuple(o for o in answers if o.disposition is Disposition.REFUSED)
-    decision = Decision(following, ruled, failures)
     if not open_:
-        return replace(decision, entry=_done(following, now))
+        done = replace(entry, answered=answered, attempts=tried, state=State.DONE, reason="", done_at=now)
+        return Decision(_without_recipient(done, now), ruled, failures)
+    following = replace(entry, answered=answered, attempts=tried)
+    decision = Decision(following, ruled, failures)
     if twice:
         return replace(decision, entry=held(following, _ambiguous_reason(twice), now))
     if _lifetime_over(entry, schedule, now):
@@ -226,9 +225,9 @@ def _expired(entry: Entry, open_: Sequence[Outcome], schedule: RetryOptions, now
     ]
 
 
-def _done(entry: Entry, now: float) -> Entry:
-    done = replace(entry, state=State.DONE, reason="", done_at=now)
-    if entry.attempts or any(o.disposition is not Disposition.DROPPED for o in entry.answered):
+def _without_recipient(done: Entry, now: float) -> Entry:
+    """Its history says so when no rule has left it anybody to go to."""
+    if done.attempts or any(o.disposition is not Disposition.DROPPED for o in done.answered):
         return done
     return done.with_event(now, "done", "no recipient")
 
@@ -307,4 +306,5 @@ def _shortened(outcome: Outcome) -> Outcome:
 
 
 def _short_attempt(attempt: Attempt) -> Attempt:
-    return replace(attempt, outcomes=tuple(map(_shortened, attempt.outcomes)))
+    outcomes = tuple(map(_shortened, attempt.outcomes))
+    return attempt if outcomes == attempt.outcomes else replace(attempt, outcomes=outcomes)
