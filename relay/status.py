@@ -41,6 +41,14 @@ def host(value: str) -> str:
     return name
 
 
+def hosts(value: str) -> tuple[str, ...]:
+    """Host names, separated by commas or blanks; at least one. Raises ValueError."""
+    found: tuple[str, ...] = listed(host)(value)
+    if not found:
+        raise ValueError("name at least one host, such as localhost; without this option it is the loopback names")
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class StatusOptions:
     """[status]: the page in the browser. A reload takes up every change of it."""
@@ -57,7 +65,7 @@ class StatusOptions:
     hosts: tuple[str, ...] = option(
         ("localhost", "127.0.0.1", "::1"),
         "Host names under which the page may be asked for; any port will do",
-        listed(host),
+        hosts,
     )
 
 
@@ -141,7 +149,7 @@ def _held(picture: Picture) -> tuple[Level, str] | None:
 
 def _well(picture: Picture) -> Standing:
     if not picture.last:
-        return Standing(Level.GOOD, "No mail has come yet.")
+        return Standing(Level.GOOD, "No mail waits, and none has come lately.")
     where = "kept in the outbox, since smtp_server names no mail server" if picture.into_outbox else "delivered"
     refused = sum(any(o.disposition is Disposition.REFUSED for o in e.answered) for e in picture.last)
     if not refused:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from relay.web.door import Page
 
-_EXTRA = ("starlette", "uvicorn", "jinja2", "markupsafe", "h11", "anyio", "click")
+_EXTRA = ("starlette", "uvicorn", "jinja2", "markupsafe", "h11", "anyio", "click", "typing_extensions")
 
 
 @dataclass(frozen=True, slots=True)

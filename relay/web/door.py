@@ -40,7 +40,9 @@ class Page:
         for address in self.addresses:
             if address.startswith("http:"):
                 url = urlsplit(address)
-                host = url.netloc if self._access.knows_host(url.netloc) else f"{self._access.hosts[0]}:{url.port}"
+                known = self._access.hosts[0]
+                other = f"[{known}]:{url.port}" if ":" in known else f"{known}:{url.port}"
+                host = url.netloc if self._access.knows_host(url.netloc) else other
                 return f"http://{host}/?token={quote(self._access.token)}"
         return ""
 

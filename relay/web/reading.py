@@ -128,18 +128,25 @@ async def life(sources: Sources, name: str) -> Life | None:
         copies = await asyncio.to_thread(captured.of_entry, sources.outboxes(), name)
         return Life(found[0], captured=copies)
     entry, body = kept
-    setting = sources.setting()
-    key = await asyncio.to_thread(lambda: event_key(read(entry, body, setting)))
-    first = not key or await sources.first_of_event(key, name)
-    rules = await asyncio.to_thread(_rules, entry, body, setting, first)
+    rules = await _rules(sources, entry, body)
     return Life(entry, await asyncio.to_thread(lambda: readable(parse(body))), rules)
 
 
-def _rules(entry: Entry, body: Body, setting: Setting, first: bool) -> Rules:
+async def _rules(sources: Sources, entry: Entry, body: Body) -> Rules:
+    """A mail on which the rules fail is held for that reason: it is shown all the same."""
+    setting = sources.setting()
     try:
-        explained = explain.explain_entry(entry, body, setting, first_of_event=first)
+        key = await asyncio.to_thread(lambda: event_key(read(entry, body, setting)))
+        first = not key or await sources.first_of_event(key, entry.id)
+        return await asyncio.to_thread(_explained, entry, body, setting, first)
     except RuleError as fault:
         return Rules(fault=str(fault))
+    except Exception as fault:
+        return Rules(fault=f"it can not be prepared: {fault!r}")
+
+
+def _explained(entry: Entry, body: Body, setting: Setting, first: bool) -> Rules:
+    explained = explain.explain_entry(entry, body, setting, first_of_event=first)
     changes = [row for row in explain.changes_of(explained) if any(row[k] for k in row if k != "rule")]
     return Rules(changes, explain.recipients_of(explained))
 

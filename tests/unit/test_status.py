@@ -96,7 +96,7 @@ def test_the_worst_comes_first():
 def test_all_is_well():
     done = entry(state=State.DONE, what=Disposition.RELAYED)
     bad = entry(state=State.DONE, what=Disposition.REFUSED)
-    assert told() == ("good", "No mail has come yet.")
+    assert told() == ("good", "No mail waits, and none has come lately.")
     assert told(last=[done]) == ("good", "All mail is delivered.")
     assert told(last=[done], into_outbox=True) == (
         "good",

@@ -8,7 +8,7 @@ from tests.web.seen import crawl, mail, see
 
 
 def test_the_first_page_says_it_in_one_sentence(site):
-    assert "No mail has come yet." in see(site, "/").words
+    assert "No mail waits, and none has come lately." in see(site, "/").words
     site.finish(site.put(mail("one"), summary="one"), outcome())
     assert "All mail is delivered." in see(site, "/").words
     for number in range(3):
@@ -126,13 +126,18 @@ async def _event_keys(site, entry):
 
 def test_a_rule_that_fails_is_named(site, monkeypatch):
     from relay import rewrite
+    from relay.web import reading
 
-    def broken(mail, context):
+    def broken(*_arguments):
         raise ZeroDivisionError("planted <b>")
 
     monkeypatch.setattr(rewrite, "RULES", (("encoding", broken),))
     entry = site.put(mail("x"))
     assert "rule encoding: ZeroDivisionError('planted <b>')" in see(site, f"/mail/{entry.id}").words
+    monkeypatch.setattr(reading, "read", broken)
+    page = see(site, f"/mail/{entry.id}")
+    assert "it can not be prepared: ZeroDivisionError('planted <b>')" in page.words
+    assert "text/plain body" in page.words
 
 
 def test_listings_search_and_pages(site):
