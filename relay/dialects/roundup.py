@@ -49,6 +49,7 @@ def facts(message: Message, text: Text) -> Facts:
         updater=updater,
         previous_owner=previous,
         event=event,
+        event_key=message.text("message-id"),  # the same in each recipient's mail, where there is one for each
         takes_replies=True,
     )
 
