@@ -43,6 +43,9 @@ GRACE = 10.0
 INLINE = 8192
 """Octets of a mail up to which it is prepared on the event loop: the worst header of that size takes 30 ms of it."""
 
+LONGEST_ATTEMPT = 86400.0
+"""Seconds that they get when it is told to drain: the timeouts of the next hops end them long before."""
+
 EX_OK, EX_UNAVAILABLE, EX_CONFIG = 0, 69, 78
 
 
@@ -73,6 +76,7 @@ class Relay:
         reports = Reports(self.spool, _id, self.setting.hostname)
         self.queue = Queue(Parts(self.spool, time.time, self.delivery.wake, self._prepare, reports, self._schedule))
         self.control = Control(socket_path(configuration), self._answer)
+        self.draining = asyncio.Event()
         self.page = StatusPage(self._sources())
 
     def _schedule(self) -> RetryOptions:
@@ -124,7 +128,7 @@ class Relay:
         self.page.open(configuration.status, Path(configuration.spool.path), configuration.log)
 
     async def run(self, stopping: asyncio.Event, ready: Callable[["Relay"], None]) -> None:
-        """Serve until `stopping`; then no new mail, running attempts get GRACE, the rest stays queued."""
+        """Serve until `stopping` or told to drain; then no new mail, running attempts finish, the rest stays queued."""
         await self.spool.open()
         try:
             self._make_room()
@@ -132,14 +136,20 @@ class Relay:
             await self.control.start()
             self.tokens.start()
             delivering = asyncio.create_task(self.delivery.run())
-            told = asyncio.create_task(stopping.wait())
+            told = [asyncio.create_task(event.wait()) for event in (stopping, self.draining)]
             ready(self)
             self._open_page()
-            await asyncio.wait((delivering, told), return_when=asyncio.FIRST_COMPLETED)
-            told.cancel()
+            await asyncio.wait((delivering, *told), return_when=asyncio.FIRST_COMPLETED)
             self.service.stopping()
-            await asyncio.gather(self.listener.stop(GRACE), self.delivery.drain(GRACE))
+            grace = GRACE if stopping.is_set() else LONGEST_ATTEMPT
+            ending = asyncio.gather(self.listener.stop(GRACE), self.delivery.drain(grace))
+            if grace > GRACE:
+                await asyncio.wait((ending, told[0]), return_when=asyncio.FIRST_COMPLETED)
+                await self.delivery.drain(GRACE)  # where a stop has followed
+            await ending
             await delivering
+            for task in told:
+                task.cancel()
         finally:
             await self.listener.stop(0)
             await self.control.stop()
@@ -194,6 +204,12 @@ class Relay:
             reloaded = self.reload()
             yield {"faults": reloaded.faults, "warnings": reloaded.warnings}
             return
+        if request.get("do") == "drain":
+            journal.info("", f"draining, as {request['by']} says")
+            self.draining.set()
+            while True:  # the end closes the connection
+                yield {"under_way": self.delivery.under_way}
+                await asyncio.sleep(0.5)
         if request.get("do") == "signed-in":
             yield await self._signed_in(str(request.get("mark", "")), str(request.get("by", "")))
             return

@@ -85,8 +85,8 @@ class Control:
                 writer.write(json.dumps(line).encode() + b"\n")
                 async with asyncio.timeout(_PATIENCE):
                     await writer.drain()
-        except (OSError, TimeoutError, ValueError):
-            return  # it left, or sent no line in time
+        except (OSError, TimeoutError, ValueError, asyncio.CancelledError):
+            return  # it left, or sent no line in time, or we are stopping: this task is nobody else's
         finally:
             self._tasks.discard(task)
             writer.close()

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from relay import journal, retry
-from relay.entry import Attempt, Cause, Disposition, Entry, Outcome, State
+from relay.entry import Attempt, Cause, Entry, Outcome, State
 from relay.errors import BodyDamaged, LeaseLost, RelayError, SpoolError
 from relay.history import noted
 from relay.mail import Mail
@@ -33,6 +33,7 @@ from relay.retry import Decision, RetryOptions
 from relay.routing import Route, instead
 from relay.shares import next_share
 from relay.spool import Claim, Clock, Draft, Spool, Wanted
+from relay.transaction import all_alike
 
 POLL = 0.5
 """Seconds between two looks at the spool when nobody calls `wake`: retries that become due, other nodes' mail."""
@@ -111,6 +112,11 @@ class Delivery:
         """New mail, or mail made due: look now."""
         self._woken.set()
 
+    @property
+    def under_way(self) -> int:
+        """How many entries are being worked on."""
+        return len(self._working)
+
     async def drain(self, grace: float) -> None:
         """Claim no more; attempts under way get `grace` seconds, then are cut off and stay queued."""
         self._draining.set()
@@ -120,9 +126,7 @@ class Delivery:
         for work in self._working.values():
             _cut_off(work)
         if not await _within(self._stopped, CANCEL_GRACE):
-            journal.warning(
-                "", f"{len(self._working)} attempts do not end; their mail is tried again at the next start"
-            )
+            journal.warning("", f"{self.under_way} attempts do not end; their mail is tried again at the next start")
 
     # --- 1. claim ----------------------------------------------------------------------------------
 
@@ -254,7 +258,9 @@ class Delivery:
         finally:
             work.tries.discard(task)
         before = max(work.began - work.claim.entry.received_at, 0.0), max(started - work.began, 0.0)
-        return Attempt(attempt.at, attempt.upstream, attempt.outcomes, attempt.tls, (*before, *attempt.delays[2:]))
+        measured = any(attempt.delays[2:])  # what was cut off, or broke, is not
+        spent = attempt.delays[2:] if measured else (0.0, max(self.clock() - started, 0.0))
+        return Attempt(attempt.at, attempt.upstream, attempt.outcomes, attempt.tls, (*before, *spent))
 
     def _decide(self, work: _Work, prepared: Prepared, attempts: Sequence[Attempt]) -> Decision:
         """What follows. An interrupted mail stays due: its life does not end because ours does."""
@@ -382,18 +388,12 @@ def _reason(fault: Exception) -> str:
 
 def _deferred(mail: Mail, status: str, text: str) -> tuple[Outcome, ...]:
     """Every recipient of `mail` DEFERRED by us."""
-    reply = Reply(451, status, text)
-    return tuple(
-        Outcome(r.origin, str(r.address), Disposition.DEFERRED, reply, cause=Cause.LOCAL)
-        for r in mail.envelope.recipients
-    )
+    return all_alike(mail.envelope.recipients, Reply(451, status, text), Cause.LOCAL)
 
 
 def _completed(attempt: Attempt, mail: Mail) -> Attempt:
     """With a deferral for each recipient that the attempt forgot: nobody is lost (promise 2)."""
     told = {outcome.origin for outcome in attempt.outcomes}
     forgotten = mail.to(*(r for r in mail.envelope.recipients if r.origin not in told))
-    if not forgotten.envelope.recipients:
-        return attempt
     missing = _deferred(forgotten, "4.3.0", f"no outcome came back from {attempt.upstream}")
-    return replace(attempt, outcomes=(*attempt.outcomes, *missing))
+    return replace(attempt, outcomes=(*attempt.outcomes, *missing)) if missing else attempt

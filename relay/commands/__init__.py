@@ -23,7 +23,7 @@ _CHANGES = {
 
 
 def declare(commands: Any) -> None:
-    """The subcommands `queue`, `trace` and `reload`."""
+    """The subcommands `queue`, `trace`, `reload` and `drain`."""
     verbs = commands.add_parser("queue", help="the mail in the spool").add_subparsers(
         metavar="VERB", required=True, dest="verb"
     )
@@ -54,15 +54,36 @@ def declare(commands: Any) -> None:
         parser.add_argument("--json", action="store_true", help="for scripts: see docs/commands.md")
     reload = commands.add_parser("reload", help="the running daemon takes the configuration as it stands now")
     reload.set_defaults(function=_reload)
-    for parser in (*verbs.choices.values(), follow, reload):
+    drain = commands.add_parser("drain", help="the running daemon takes no more work, finishes what is under way, ends")
+    drain.set_defaults(function=_drain)
+    for parser in (*verbs.choices.values(), follow, reload, drain):
         parser.set_defaults(in_spool=True)
+
+
+_NO_DAEMON = "tracker-relay: no daemon is running with this configuration"
+
+
+def _drain(_arguments: argparse.Namespace, ask: Asking) -> int:
+    """Returns when the daemon has ended its work; what it had not begun stays queued."""
+    socket = control.socket_path(ask.configuration)
+    try:
+        for line in control.ask(socket, {"do": "drain"}):
+            print(f"{line['under_way']} under way", flush=True)
+    except NoDaemon:
+        print(_NO_DAEMON, file=sys.stderr)
+        return os.EX_UNAVAILABLE
+    except RelayError:
+        if control.runs(socket):
+            raise
+    print("drained")
+    return os.EX_OK
 
 
 def _reload(_arguments: argparse.Namespace, ask: Asking) -> int:
     try:
         [answer] = control.ask(control.socket_path(ask.configuration), {"do": "reload"})
     except NoDaemon:
-        print("tracker-relay: no daemon is running with this configuration", file=sys.stderr)
+        print(_NO_DAEMON, file=sys.stderr)
         return os.EX_UNAVAILABLE
     for line in answer["faults"]:
         print(line, file=sys.stderr)

@@ -170,3 +170,45 @@ def test_the_control_socket_goes_with_the_relay(relay, hop):
     relay.stop()
     with pytest.raises(RelayError):
         ask(relay, "list")
+
+
+def test_drain_finishes_what_is_under_way_and_leaves_the_rest(relay, hop):
+    """A hop that takes longer than a stop would wait; meanwhile nothing new is taken, then it ends."""
+    hop.delay = 2.0
+    relay.set_hop(hop.port).start()
+    with Clients(relay.port, 8) as clients:
+        until(lambda: len(clients.taken) > 60, "more mails than workers")
+        told = relay.command("drain")
+        assert relay.process.wait(10) == 0
+    assert told.splitlines()[-1] == "drained"
+    assert told.splitlines()[0].endswith(" under way")
+    assert relay.log().rstrip().endswith("stopped")
+    sent = collections.Counter(hop.subjects)
+    assert max(sent.values()) == 1
+    assert 0 < len(sent) < len(clients.taken)
+    queued = relay.log().count("status=deferred")
+    assert queued == 0, "nothing was cut off"
+    hop.delay = 0.0
+    relay.start()
+    free_everything(relay)
+    assert collections.Counter(hop.subjects) == collections.Counter(clients.taken)
+
+
+def test_a_stop_ends_a_drain(relay, hop, monkeypatch):
+    hop.delay = 40.0
+    relay.set_hop(hop.port).start()
+    relay.send(b"Subject: slow\r\n\r\nx\r\n")
+    until(lambda: ask(relay, "find")[0]["entries"], "it is queued")
+    time.sleep(0.5)
+    draining = threading.Thread(target=relay.run, args=("drain",))
+    draining.start()
+    relay.wait_log("draining, as ")
+    began = time.monotonic()
+    assert relay.stop() == 0
+    assert time.monotonic() - began < 20
+    draining.join(10)
+
+
+def test_drain_without_a_daemon(relay, hop):
+    relay.set_hop(hop.port)
+    assert "no daemon is running" in relay.command("drain", status=69)
