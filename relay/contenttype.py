@@ -17,7 +17,7 @@ MAX_PARAMETERS = 1000
 
 _TYPE = re.compile(r"\s*+([A-Za-z0-9!#$&^_.+-]++)\s*+/\s*+([A-Za-z0-9!#$&^_.+-]++)\s*+")
 _QUOTED = r'"(?:[^"\\]|\\.)*+"?'
-_PARAMETER = re.compile(rf';\s*+([^\s=;"]++)\s*+=\s*+({_QUOTED}|[^;"]*+)|{_QUOTED}', re.DOTALL)
+_PARAMETER = re.compile(rf';\s*+([^\s=;"]++)\s*+=\s*+({_QUOTED}|[^;"]*+)([^;]*+)|{_QUOTED}', re.DOTALL)
 _MARK = re.compile(rf"{_QUOTED}|\(", re.DOTALL)
 _EXTENDED = re.compile(r"([^*]+)(?:\*(\d{1,4}))?(\*?)")
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
@@ -75,6 +75,8 @@ def parameters_of(text: str, at: int) -> dict[str, str]:
         if found[1] is None:
             continue
         name, value = found[1].lower(), _value(found[2])
+        if name == "boundary" and found[3].strip():
+            value = ""
         if len(plain) + len(pieces) >= MAX_PARAMETERS:
             raise TooComplex
         extended = _EXTENDED.fullmatch(name) if "*" in name else None

@@ -11,7 +11,8 @@ import re
 from relay.dialects.facts import Facts, Person, Text, decoded, person
 from relay.message import Message
 
-_SUBJECT = re.compile(r"(?:re: *)*\[(.+?) (\d{7})\]: ", re.IGNORECASE)
+_SUBJECT = re.compile(r"(?:^|\s)\[([^\[\]]+) (\d{7})\]: ")
+"""Another prefix may stand in front: ours does, when the mail has passed a relay before."""
 _LABEL = re.compile(r"(Reported By|Assigned To|Project):(.*)")
 _ROW = re.compile(r"(?P<date>\d{4}-\d\d-\d\d \d\d:\d\d) (?P<rest>\S.*)")
 _NOTE = re.compile(r" \(~?(\d+)\) (.+?) \([^()]*\) - .+")
@@ -23,12 +24,12 @@ def recognises(message: Message) -> bool:
     """By its subject, and by X-Mailer or the project field where a release writes them."""
     if message.get("x-mantis-project") or "mantis" in message.text("x-mailer").lower():
         return True
-    return _SUBJECT.match(decoded(message, "subject")) is not None
+    return _SUBJECT.search(decoded(message, "subject")) is not None
 
 
 def facts(message: Message, text: Text) -> Facts:
     """Project and number out of the subject, people out of the body."""
-    found = _SUBJECT.match(decoded(message, "subject"))
+    found = _SUBJECT.search(decoded(message, "subject"))
     lines = [line.rstrip() for line in text().split("\n")[:_MAX_LINES]]
     cells = _cells(lines)
     reporter = person(cells.get("Reported By", ""))

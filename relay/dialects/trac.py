@@ -8,8 +8,9 @@ from relay.dialects import trac_body
 from relay.dialects.facts import Facts, Person, Text, decoded
 from relay.message import Message
 
-_VERSION = re.compile(r"(\d+)\.(\d+)")
+_VERSION = re.compile(r"(\d{1,4})\.(\d{1,4})")
 _TICKET = re.compile(r"#(\d+)\b.*", re.DOTALL)
+_NUMBER = re.compile(r"[0-9]{1,12}")
 _ROOT = re.compile(r"<(\d{3})\.([0-9a-f]{32})@[^<>@\s]*>")
 
 
@@ -20,9 +21,11 @@ def recognises(message: Message) -> bool:
 
 def facts(message: Message, text: Text) -> Facts:
     """Project, ticket, people and event; batch mails have no ticket."""
-    found = _TICKET.search(decoded(message, "subject"))
+    given = message.text("x-trac-ticket-id")
+    pattern = re.compile(rf"#{given}\b.*", re.DOTALL) if _NUMBER.fullmatch(given) else _TICKET
+    found = pattern.search(decoded(message, "subject"))
     body = trac_body.read(text(), found[0] if found else "")
-    ticket = message.text("x-trac-ticket-id") or body.cells.get("Id", "")
+    ticket = given or body.cells.get("Id", "")
     reporter = person(body.cells.get("Reporter", ""))
     new = not message.get("in-reply-to") and not body.event
     event = "new" if new and body.cells else body.event
@@ -69,7 +72,7 @@ def proves_reporter(message: Message, ticket: str, logins: Iterable[str]) -> lis
     out of the hash, so two logins may fit.
     """
     root = _ROOT.search(message.text("in-reply-to") or message.text("message-id"))
-    if root is None or not ticket.isdigit():
+    if root is None or not _NUMBER.fullmatch(ticket):
         return []
     url = message.text("x-url")
     fitting = []
