@@ -19,7 +19,7 @@ import pwd
 import sys
 from collections.abc import Mapping, Sequence
 
-from relay import __version__, inifile, places
+from relay import __version__, places
 from relay.address import Address, AddressError, parse
 from relay.message import BytesBody
 from relay.message import parse as parse_message
@@ -193,10 +193,12 @@ def socket_path(config: str, environ: Mapping[str, str]) -> str:
         return named.removeprefix("unix:")
     try:
         with open(config, "rb") as file:
-            sections = inifile.read(file.read()).sections
+            octets = file.read()
     except OSError:
         return places.submission_socket(config)
-    given = sections.get("listener", {}).get("submission")
+    from relay import inifile  # noqa: PLC0415 - most callers may not read the file
+
+    given = inifile.read(octets).sections.get("listener", {}).get("submission")
     if given is None:
         return places.submission_socket(config)
     if not given.text:

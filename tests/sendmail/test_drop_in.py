@@ -373,5 +373,6 @@ def test_it_imports_little():
         "relay.cli",
         "pathlib",
         "tempfile",
+        "idna",
     }
     assert not heavy & set(loaded)
