@@ -72,8 +72,9 @@ async def connect(
 
     An access token that the server refuses is replaced, and the connection made anew, once.
     """
-    if upstream.oauth is None or tokens is None:
+    if upstream.oauth is None:
         return await _connect(upstream, context, timeouts, hostname)
+    assert tokens is not None, "an upstream with tokens, and nobody who has them"
     try:
         token = await tokens.current(upstream)
         try:

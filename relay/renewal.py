@@ -17,7 +17,7 @@ from relay.oauth.stored import Stored
 from relay.options import Secret
 from relay.tokenstore import StoreFault, TokenStore
 
-LOCK_PATIENCE = 45.0
+LOCK_PATIENCE = 75.0
 """Seconds to wait for another process's renewal: longer than one may take."""
 SKEW_MATTERS = 30.0
 """Seconds by which the token server's clock may differ from ours before a signed request is dated by its clock."""
@@ -102,14 +102,13 @@ class Renewal:
         return answer
 
     async def _ask(self, client: Client, tokens: Tokens | None) -> Tokens | Refusal:
-        """By the refresh token where there is one, else by the grant that needs nobody."""
-        if tokens and tokens.refresh:
-            token = tokens.refresh
-            return await self.ask(client, lambda proof: requests.refresh(client, token, proof), tokens)
-        if client.grant.needs_person:
-            why = "there is no refresh token" if tokens else "nobody has signed in yet"
-            return Refusal(Kind.PERSON, why)
-        return await self.ask(client, lambda proof: requests.without_person(client, proof), tokens)
+        """By the grant that needs nobody, else by the refresh token that somebody's sign-in has brought."""
+        if not client.grant.needs_person:
+            return await self.ask(client, lambda proof: requests.without_person(client, proof), tokens)
+        if not tokens or not tokens.refresh:
+            return Refusal(Kind.PERSON, "there is no refresh token" if tokens else "nobody has signed in yet")
+        token = tokens.refresh
+        return await self.ask(client, lambda proof: requests.refresh(client, token, proof), tokens)
 
     async def _ask_once(
         self, client: Client, make: Callable[[str], Request], before: Tokens | None

@@ -51,6 +51,8 @@ class _Kept:
     """What the store held when it was refused: something else is a new chance."""
     forced: Secret = Secret("")
     """The token that came of a mail server's refusal: if that one is refused too, another will not help."""
+    ends_at: float = 0.0
+    """When the token ends that was last seen (wall-clock seconds), 0 for none."""
     waiting: bool = False
     """True once it has been said that mail waits for this token."""
     dead: Secret = Secret("")
@@ -174,7 +176,9 @@ class Keeper:
         if kept.seen is not None and stored != kept.seen:
             kept.until = 0.0  # somebody signed in, or another process renewed it
         tokens = stored.tokens
-        return tokens if tokens and tokens.alive(self.clock()) and tokens.access != kept.dead else None
+        living = tokens if tokens and tokens.alive(self.clock()) and tokens.access != kept.dead else None
+        kept.ends_at = living.expires_at if living else 0.0
+        return living
 
     async def _renewed(self, kept: _Kept, unlike: Secret) -> Tokens | Refusal:
         """Wait for a renewal; while it must not be tried, why the last one failed."""
@@ -221,7 +225,7 @@ class Keeper:
         kept.pause = min(max(kept.pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
         kept.until = _steady() + (STUBBORN if answer.kind is Kind.PERSON else kept.pause)
         kept.refusal, kept.seen = answer, stored
-        left = stored.tokens.expires_at - self.clock() if stored and stored.tokens else 0.0
+        left = kept.ends_at - self.clock()
         news = before is None or (before.kind, before.code) != (answer.kind, answer.code)
         if news or (left <= 0 and not kept.waiting):
             kept.waiting = left <= 0

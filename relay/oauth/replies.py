@@ -13,7 +13,7 @@ from relay.options import Secret
 USUAL_LIFETIME = 3600.0
 """Seconds that a token is taken to live where the server does not say (RFC 6749 5.1 only recommends it)."""
 LONGEST_LIFETIME = 366 * 86400.0
-LONGEST_TOKEN = 9000
+LONGEST_TOKEN = 8192
 """Octets of a token: a line of AUTH has 12288 in base64 (RFC 4954 4)."""
 REFRESH_AT = 0.8
 """The part of its lifetime after which a token is replaced."""

@@ -89,6 +89,10 @@ BROKEN = {
         HOP + "oauth = microsoft\noauth_tenant = t\noauth_certificate = config.ini\noauth_key = k\n" + ID,
         ["9: [notification] oauth_certificate: oauth_certificate holds no certificate in PEM form"],
     ),
+    "authorities that are not there": (
+        CUSTOM + "oauth_client_secret = s\noauth_ca_file = ca.pem\n",
+        ["12: [notification] oauth_ca_file: {folder}/ca.pem: No such file or directory: name a file of certificates in PEM form"],
+    ),
     "a service account that is none": (
         HOP + "oauth = google\noauth_service_account = {}\n",
         ["8: [notification] oauth_service_account: that is no JSON key of a service account: download it from Google anew"],

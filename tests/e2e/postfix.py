@@ -76,6 +76,8 @@ class Postfix:
     implicit: int
     plain: int
     seven_bit: int
+    tokens: int
+    """Where Dovecot asks whose an access token is."""
     boxes: Path = field(init=False)
 
     def __post_init__(self):
@@ -189,21 +191,43 @@ log_path = {folder}/log/dovecot.log
 protocols =
 ssl = no
 disable_plaintext_auth = no
-auth_mechanisms = plain login
+auth_mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256 xoauth2 oauthbearer
 auth_username_chars =
 passdb {{
   driver = passwd-file
   args = scheme=PLAIN {folder}/etc/passwd
+  mechanisms = plain login cram-md5 scram-sha-1 scram-sha-256
+}}
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {folder}/etc/oauth2.conf
 }}
 userdb {{
   driver = static
   args = uid=65534 gid=65534 home=/nonexistent
+}}
+auth_failure_delay = 0
+service anvil {{
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 service auth {{
   unix_listener {folder}/auth.sock {{
     mode = 0666
   }}
 }}
+"""
+
+OAUTH2 = """
+introspection_mode = post
+introspection_url = https://localhost:{tokens}/introspect
+tls_ca_cert_file = {folder}/etc/ca.pem
+username_attribute = username
+active_attribute = active
+active_value = true
+scope = smtp
 """
 
 
@@ -221,7 +245,7 @@ def postfix_server(tmp_path_factory, certificates):
         (folder / name).mkdir()
     shutil.chown(folder / "data", "postfix", "postfix")
     nobody = pwd.getpwnam("nobody")
-    server = Postfix(folder, free_port(), free_port(), free_port(), free_port())
+    server = Postfix(folder, *(free_port() for _ in range(5)))
     server._make_boxes()
     ports = {name: getattr(server, name) for name in ("starttls", "implicit", "plain", "seven_bit")}
     main = MAIN.format(folder=folder, certificates=certificates, uid=nobody.pw_uid, gid=nobody.pw_gid)
@@ -232,6 +256,8 @@ def postfix_server(tmp_path_factory, certificates):
     (folder / "etc" / "boxes").write_text("".join(f"{local}@{domain} {domain}/{local}/\n" for local, domain in boxes))
     hidden = base64.b64encode(PASSWORD.encode()).decode()
     (folder / "etc" / "passwd").write_text(f"{USER}:{{PLAIN.b64}}{hidden}\n")
+    shutil.copy(certificates / "ca.pem", folder / "etc")
+    (folder / "etc" / "oauth2.conf").write_text(OAUTH2.format(folder=folder, tokens=server.tokens))
     (folder / "etc" / "dovecot.conf").write_text(DOVECOT.format(folder=folder))
     dovecot = subprocess.Popen(["dovecot", "-F", "-c", folder / "etc" / "dovecot.conf"])
     try:

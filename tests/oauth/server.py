@@ -42,7 +42,9 @@ class TokenServer:
 
     def _run(self, ready):
         asyncio.set_event_loop(self.loop)
-        self.server = self.loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.context))
+        self.server = self.loop.run_until_complete(
+            asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=self.context)
+        )
         self.port = self.server.sockets[0].getsockname()[1]
         ready.set()
         self.loop.run_forever()
@@ -84,6 +86,8 @@ class TokenServer:
         if path == "device":
             answer = {"device_code": "device-1", "user_code": "ABCD-EFGH", "verification_uri": self.url("signin")}
             return 200, answer | {"expires_in": 60, "interval": 1}
+        if path == "introspect":
+            return 200, {"active": form.get("token") == self.current, "username": "me@example.com", "scope": "smtp"}
         if path == "revoke":
             self.refresh = self.current = ""
             return 200, ""

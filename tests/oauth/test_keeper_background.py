@@ -105,6 +105,7 @@ def test_a_disk_that_is_full_keeps_the_old_token_in_use(
 
     run(story)
     assert "No space left on device" in caplog.text
+    assert alarms(caplog) == []  # mail goes on
     assert len(token_server.forms()) == 1
 
 

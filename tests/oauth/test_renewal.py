@@ -228,6 +228,17 @@ def test_promise_3_killed_between_rotation_and_store(renewal, store, client, tok
     run(story)
 
 
+def test_a_refresh_token_that_nobody_asked_for_is_left_aside(renewal, store, client, token_server, clock, run):
+    """RFC 6749 4.4.3: what needs nobody can not be ended by a refresh token that has."""
+    put(store, client(), clock, refresh="of no use", age=3000)
+
+    async def story():
+        assert isinstance((await renewal.renew(client()))[0], Tokens)
+
+    run(story)
+    assert token_server.forms()[0]["grant_type"] == "client_credentials"
+
+
 def test_damaged_tokens(renewal, store, client, token_server, run):
     store.store(client().mark, b"{")
     store.store(client(PERSON).mark, b"{")
