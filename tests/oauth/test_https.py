@@ -55,6 +55,7 @@ def test_a_redirect_is_not_followed(ask, token_server):
         (b"HTTP/1.0 200\r\n\r\nuntil the end", b"until the end"),
         (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nxyz", b"x"),
         (b"HTTP/1.1 204 No\r\n\r\n", b""),
+        (b"HTTP/1.1 302 Away\r\nContent-Length: 99999999\r\n\r\n", b""),
         (b"HTTP/1.1 200 OK\nContent-Length: 2\n\nok", b"ok"),
         (b"HTTP/1.1 200 OK\r\nContent-Encoding: identity\r\nContent-Length: 2\r\n\r\nok", b"ok"),
     ],

@@ -156,6 +156,20 @@ def test_a_sign_in_by_a_command_is_seen_at_once(keeper, hop, store, clock, token
     run(story)
 
 
+def test_a_sign_in_is_a_new_chance_within_the_pause(keeper, hop, store, clock, token_server, run):
+    put(store, hop().oauth, clock, refresh="refresh-old", age=4000)
+
+    async def story():
+        keeper.use([hop()])
+        with pytest.raises(NoToken):
+            await access(keeper, hop())
+        token_server.refresh = "refresh-0"
+        put(store, hop().oauth, clock, age=4000)  # its access token has ended meanwhile
+        assert await access(keeper, hop()) == "access-1"
+
+    run(story)
+
+
 def test_credentials_that_are_refused_name_the_options(keeper, hop, token_server, run, caplog):
     token_server.script["token"] = [(401, {"error": "invalid_client", "error_description": "client-hunter2 expired"})]
 

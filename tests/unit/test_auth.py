@@ -280,6 +280,11 @@ def test_promise_6_a_server_that_says_our_secrets_back(echo):
     assert "\n" not in verdict.refusal.text
 
 
+def test_promise_6_a_short_password_with_blanks():
+    _, verdict = talk("PLAIN", Credentials("tim", Secret("a b c")), (535, "your a b c is wrong"))
+    assert verdict.refusal.text == "log-in as tim refused: 535 your *** is wrong"
+
+
 def test_promise_6_a_token_in_its_own_error():
     challenge = b64('{"status":"invalid_token","token":"secret-token"}')
     _, verdict = talk("XOAUTH2", ANN, (334, challenge), (535, "no secret-token"))
