@@ -18,7 +18,7 @@ from relay.tokens import Keeper
 from relay.tokenstore import TokenStore
 from relay.transaction import Timeouts
 from relay.upstream import Upstreams
-from tests.e2e.tools import PASSWORD, USER
+from tests.e2e.tools import PASSWORD, USER, until
 from tests.oauth.server import TokenServer
 
 RELAYED, DEFERRED = Disposition.RELAYED, Disposition.DEFERRED
@@ -26,9 +26,10 @@ RELAYED, DEFERRED = Disposition.RELAYED, Disposition.DEFERRED
 
 @pytest.fixture
 def send(postfix, certificates):
-    """One mail over STARTTLS or implicit TLS: its one outcome."""
+    """One mail over STARTTLS or implicit TLS: its one outcome. What was relayed has arrived when the test is over."""
+    relayed = []
 
-    def send(*, tls="starttls", keeper=None, times=1, **options):
+    def send(*, tls="starttls", keeper=None, **options):
         port = postfix.starttls if tls == "starttls" else postfix.implicit
         base = {"user": USER, "password": Secret(PASSWORD), "ca_file": str(certificates / "ca.pem")}
         hop = Upstream("hop", "localhost", port, tls, **{**base, **options})
@@ -39,14 +40,19 @@ def send(postfix, certificates):
 
         async def story():
             upstreams = Upstreams(Timeouts(), "relay.example.com", time.time, keeper)
-            for _ in range(times):
-                [outcome] = (await upstreams.attempt(Route(hop), mail)).outcomes
+            [outcome] = (await upstreams.attempt(Route(hop), mail)).outcomes
             await upstreams.close()
             return outcome
 
-        return asyncio.run(story())
+        outcome = asyncio.run(story())
+        if outcome.disposition is RELAYED:
+            relayed.append(outcome)
+        return outcome
 
-    return send
+    yield send
+    if relayed:
+        until(lambda: len(postfix.mails()) == len(relayed), "every mail in its box")
+        until(lambda: not list(postfix.boxes.glob("*/*/tmp/*")), "Postfix to tidy up")
 
 
 @pytest.mark.real
