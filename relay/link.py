@@ -129,6 +129,10 @@ async def _one(
                 await _log_in(client, upstream, token, level, host)
             return _take_over(client, host, security, timeouts)
         except BaseException:
+            if client.transport:
+                cast(
+                    asyncio.Transport, client.transport
+                ).abort()  # a polite end of TLS would wait for a peer that may not answer
             client.close()
             raise
 

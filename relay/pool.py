@@ -54,6 +54,8 @@ class Pool(Generic[C]):
     _pause: float = 0.0
     _reply: Reply | None = None
     _cause: Cause = Cause.CONNECT
+    _proven: bool = False
+    """True since a connection, its log-in included, has succeeded, until one fails."""
 
     def blocked(self, now: float) -> tuple[Reply, Cause] | None:
         """Why nothing is tried at this moment: the last fault, while its pause lasts."""
@@ -67,9 +69,14 @@ class Pool(Generic[C]):
         if cause is Cause.AUTH:
             self._pause = AUTH_PAUSE
         self._until, self._reply, self._cause = now + self._pause, reply, cause
+        self._proven = False
 
     def worked(self) -> None:
         """A connection stands and may be used: the hop is up."""
+        self._until, self._pause, self._reply, self._proven = 0.0, 0.0, None, True
+
+    def forgive(self) -> None:
+        """What kept us from it is mended, somebody says: try at once."""
         self._until, self._pause, self._reply = 0.0, 0.0, None
 
     def choose(self) -> C | None:
@@ -88,8 +95,11 @@ class Pool(Generic[C]):
 
     @property
     def may_connect(self) -> bool:
-        """True when the hop may get one more connection."""
-        return len(self.links) + self.connecting < MAX_CONNECTIONS
+        """True when the hop may get one more connection; the first is made alone.
+
+        So a wrong password is said once, not by every mail that happens to wait: accounts get locked.
+        """
+        return len(self.links) + self.connecting < MAX_CONNECTIONS and (self._proven or not self.connecting)
 
     def rest(self, now: float, link: C) -> None:
         """A connection has carried its mail."""

@@ -50,6 +50,17 @@ class _Hop:
                 waiter.set_result(None)
                 return
 
+    def all_please(self) -> None:
+        """It is known anew how the hop stands: wake everybody who waits."""
+        waiting, self.queue = self.queue, deque()
+        for waiter in waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class _Blocked(LinkFault):
+    """the hop failed while this mail waited for a place: it is not asked again for a while"""
+
 
 @dataclass(frozen=True, slots=True)
 class HopState:
@@ -95,9 +106,8 @@ class Upstreams:
                 last = LinkFault(Reply(451, "4.4.2", str(fault)), Cause.CONNECT, upstream.server)
             except LinkFault as fault:
                 last = fault
-                if fault.cause is not Cause.TOKEN:  # the server is not to blame, and was not asked
-                    hop.pool.failed(self._now(), fault.reply, fault.cause)
-                hop.trouble = (self.clock(), fault.reply, fault.cause)
+                if not isinstance(fault, _Blocked):
+                    hop.trouble = (self.clock(), fault.reply, fault.cause)
                 break
         outcomes = all_alike(recipients, last.reply, last.cause, last.host)
         return Attempt(started, upstream.name, outcomes, delays=(0.0, 0.0, max(self.clock() - started, 0.0), 0.0))
@@ -114,7 +124,7 @@ class Upstreams:
         """What kept us from these next hops is mended: they need not be left alone any longer."""
         for upstream, hop in self._hops.items():
             if upstream.name in names:
-                hop.pool.worked()
+                hop.pool.forgive()
 
     async def close(self) -> None:
         """QUIT on every idle connection, best effort."""
@@ -153,27 +163,36 @@ class Upstreams:
             if hop.pool.may_connect:
                 return await self._connected(hop, upstream)
             fresh = False
-            waiter = asyncio.get_running_loop().create_future()
-            hop.queue.append(waiter)
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                if waiter.done() and not waiter.cancelled():
-                    hop.next_please()  # the place goes to another
-                raise
+            await self._turn(hop)
+            if blocked := hop.pool.blocked(self._now()):
+                raise _Blocked(*blocked, f"{upstream.server}:{upstream.port}")
+
+    @staticmethod
+    async def _turn(hop: _Hop) -> None:
+        """Wait until a place may be free."""
+        waiter = asyncio.get_running_loop().create_future()
+        hop.queue.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                hop.next_please()  # the place goes to another
+            raise
 
     async def _connected(self, hop: _Hop, upstream: Upstream) -> Dialogue:
         hop.pool.connecting += 1
         try:
             link = await connect(upstream, self._context(hop, upstream), self.timeouts, self.hostname, self.tokens)
-        except BaseException:
-            hop.pool.connecting -= 1
-            hop.next_please()
+            hop.pool.links.append(link)
+            hop.pool.worked()
+            hop.trouble = None
+        except LinkFault as fault:
+            if fault.cause is not Cause.TOKEN:  # else the server is not to blame, and was not asked
+                hop.pool.failed(self._now(), fault.reply, fault.cause)
             raise
-        hop.pool.connecting -= 1
-        hop.pool.links.append(link)
-        hop.pool.worked()
-        hop.trouble = None
+        finally:
+            hop.pool.connecting -= 1
+            hop.all_please()
         return link
 
     def _context(self, hop: _Hop, upstream: Upstream) -> ssl.SSLContext:

@@ -1,5 +1,6 @@
 """Promise 6 against a next hop: TLS and AUTH. Rows of the table of library faults carry their number."""
 
+import asyncio
 import ssl
 
 import pytest
@@ -203,6 +204,42 @@ def test_C7_B4_a_refused_log_in_is_tried_once_whatever_the_queue(stage, run, tls
                 assert "535 5.7.8 wrong" in attempt.outcomes[0].reply.text
                 assert "hunter2" not in repr(attempt)
             assert peer.auths == 1
+
+    run(story)
+
+
+@pytest.mark.parametrize("reply", ["535 5.7.8 wrong", "235 2.7.0 in"])
+def test_C7_B4_many_mails_at_once_are_one_log_in_until_one_has_worked(stage, run, tls, reply):
+    """A wrong password is said once, be there ever so many mails that wait for a connection at that moment."""
+
+    async def story():
+        async with stage.peer(certificate=tls(), script={"AUTH": reply}) as peer, stage.upstreams() as upstreams:
+            hop = stage.secured(peer)
+            attempts = await asyncio.gather(*(upstreams.attempt(Route(hop), stage.mail()) for _ in range(30)))
+            if reply.startswith("5"):
+                assert {ends(attempt)[0] for attempt in attempts} == {DEFERRED}
+                assert {attempt.outcomes[0].cause for attempt in attempts} == {Cause.AUTH}
+                assert all("535 5.7.8 wrong" in attempt.outcomes[0].reply.text for attempt in attempts)
+                assert (peer.auths, peer.connections) == (1, 1)
+            else:
+                assert {ends(attempt)[0] for attempt in attempts} == {RELAYED}
+                assert peer.connections > 1  # once one has worked, the others are made side by side
+
+    run(story)
+
+
+def test_a_first_connection_that_is_cut_off_leaves_the_next_to_others(stage, run, tls):
+    async def story():
+        async with stage.peer(certificate=tls(), script={"AUTH": "STALL"}) as peer, stage.upstreams() as upstreams:
+            hop = stage.secured(peer)
+            first = asyncio.create_task(upstreams.attempt(Route(hop), stage.mail()))
+            while not peer.auths:
+                await asyncio.sleep(0.01)
+            second = asyncio.create_task(upstreams.attempt(Route(hop), stage.mail()))
+            await asyncio.sleep(0.05)
+            peer.script.clear()
+            first.cancel()
+            assert ends(await second) == [RELAYED]
 
     run(story)
 
