@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from enum import StrEnum
+from functools import lru_cache
 
+from relay import encoded_word
 from relay.address import Address, AddressError, ascii_domain, parse
 from relay.entry import Cause, Entry, Outcome
 from relay.message import Message
@@ -22,6 +24,8 @@ HEADER_KEPT = 16384
 """Octets of the original header that a report carries at most."""
 TEXT_KEPT = 500
 """Characters of a peer's reply that a report repeats."""
+TEXT_KEPT_OF_MANY = 100
+"""The same when there are more than NAMED of them: a report stays within 500 octets for each."""
 NAMED = 50
 """Recipients that the part for people names; the part for programs has them all."""
 
@@ -95,15 +99,10 @@ def compose(action: Action, entry: Entry, outcomes: Sequence[Outcome], original:
     return _header(action, outcomes, stamp, boundary) + b"\r\n" + body + mark + b"--\r\n"
 
 
-def envelope_address(address: Address) -> Address:
-    """The address with an ASCII domain: SMTPUTF8 is then needed for its local part alone."""
-    return Address(address.local, ascii_domain(address.domain)) if not address.domain.isascii() else address
-
-
 def _header(action: Action, outcomes: Sequence[Outcome], stamp: Stamp, boundary: str) -> bytes:
     fields = (
-        f"From: Mail Delivery System <{envelope_address(stamp.sender)}>",
-        f"To: <{envelope_address(stamp.to)}>",
+        f"From: Mail Delivery System <{stamp.sender.wire_form}>",
+        f"To: <{stamp.to.wire_form}>",
         f"Subject: {subject(action, outcomes)}",
         f"Date: {_date(stamp.now)}",
         f"Message-ID: {stamp.message_id}",
@@ -119,7 +118,7 @@ def _header(action: Action, outcomes: Sequence[Outcome], stamp: Stamp, boundary:
 
 def _words(action: Action, entry: Entry, outcomes: Sequence[Outcome], original: Message, stamp: Stamp) -> bytes:
     """What happened, to whom, why, and what to do about it."""
-    title = printable(original.text("subject"), 200)
+    title = printable(encoded_word.decode(original.text("subject")), 200)
     about = f'"{title}"' if title else "A mail without a subject"
     lines = [f"This is the mail relay tracker-relay at {_host(stamp.hostname)}.", ""]
     if action is Action.FAILED:
@@ -182,18 +181,19 @@ def advice(outcome: Outcome) -> str:
 
 def _status(action: Action, entry: Entry, outcomes: Sequence[Outcome], stamp: Stamp) -> bytes:
     """The machine-readable groups of RFC 3464 2.1: one for the mail, one for each recipient."""
+    kept = TEXT_KEPT if len(outcomes) <= NAMED else TEXT_KEPT_OF_MANY
     groups = [
         [
             ("Reporting-MTA", f"dns; {_host(stamp.hostname)}"),
             ("X-Tracker-Relay-Id", entry.id),
             ("Arrival-Date", _date(entry.received_at)),
         ],
-        *(list(_recipient_fields(action, outcome, stamp)) for outcome in outcomes),
+        *(list(_recipient_fields(action, outcome, stamp, kept)) for outcome in outcomes),
     ]
     return b"\r\n".join(b"".join(_folded(name, value) for name, value in group) for group in groups)
 
 
-def _recipient_fields(action: Action, outcome: Outcome, stamp: Stamp) -> Iterator[tuple[str, str]]:
+def _recipient_fields(action: Action, outcome: Outcome, stamp: Stamp, kept: int) -> Iterator[tuple[str, str]]:
     """One recipient (RFC 3464 2.3)."""
     asked = outcome.origin.partition(":")[2]
     if asked and asked != outcome.address:
@@ -205,7 +205,7 @@ def _recipient_fields(action: Action, outcome: Outcome, stamp: Stamp) -> Iterato
     host = outcome.host.partition("[")[0]
     if by_peer and re.fullmatch(r"[A-Za-z0-9_.-]{1,253}", host):
         yield "Remote-MTA", f"dns; {host}"
-    said = _ascii(printable(str(outcome.reply), TEXT_KEPT))
+    said = _ascii(printable(str(outcome.reply), kept))
     yield "Diagnostic-Code", f"{'smtp' if by_peer else 'x-tracker-relay'}; {said}"
     yield "Last-Attempt-Date", _date(stamp.now)
     if action is Action.DELAYED and stamp.retry_until:
@@ -230,6 +230,8 @@ def _typed(address: str) -> str:
 
 def _folded(name: str, value: str) -> bytes:
     """A field in lines of at most 78 columns where its words allow, CRLF at the end."""
+    if len(name) + len(value) <= 75:
+        return f"{name}: {value}\r\n".encode("ascii")
     lines = textwrap.wrap(f"{name}: {value}", 77, break_long_words=False, break_on_hyphens=False)
     return "\r\n ".join(lines).encode("ascii") + b"\r\n"
 
@@ -292,6 +294,7 @@ def _host(name: str) -> str:
     return ascii_domain(name) if name.isprintable() and name else "localhost"
 
 
+@lru_cache(16)
 def _date(seconds: float) -> str:
     """RFC 5322 3.3, in UTC."""
     return format_datetime(datetime.fromtimestamp(min(int(seconds), _LAST_SECOND), UTC))

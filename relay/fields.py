@@ -23,6 +23,7 @@ _COLUMNS = 76
 
 _SENDERS = ("from", "sender", "reply-to", "to", "cc", "bcc")
 _ADDRESSES = frozenset(_SENDERS) | frozenset(f"resent-{name}" for name in _SENDERS) | {"list-id"}
+_SHOWN = frozenset(("to", "cc", "reply-to"))
 _IDS = frozenset(("message-id", "in-reply-to", "references", "content-id", "resent-message-id"))
 _PARAMETERS = frozenset(("content-type", "content-disposition"))
 _LINKS = frozenset(f"list-{name}" for name in ("unsubscribe", "post", "help", "archive", "owner", "subscribe"))
@@ -62,6 +63,24 @@ def fit(field: Field) -> Field:
     if not _short(raw):
         raise Unfit(f"{_title(field)} has a line of over {LONGEST_LINE} octets that can not be folded")
     return field if raw == field.raw else Field(raw)
+
+
+def without_utf8(field: Field) -> Field:
+    """A field of recipients for a hop without SMTPUTF8: whose address can not be written otherwise is only shown.
+
+    He becomes a group without members, whose name tells the address (RFC 6858 3.1.8): the others get their mail.
+    """
+    boxes = mailboxes.read(field.text) if field.name in _SHOWN and not field.raw.isascii() else ()
+    if not boxes or not all(box.address for box in boxes):
+        return field
+    name = field.raw.partition(b":")[0].decode("ascii").rstrip()
+    shown = [
+        f"{_words(str(box.address), len(name) + 2)}:;"
+        if box.address and not box.address.local.isascii()
+        else mailboxes.write([box], len(name) + 2).replace("\r\n", "")
+        for box in boxes
+    ]
+    return Field(f"{name}: {_fold(', '.join(shown), len(name) + 2)}\r\n".encode())
 
 
 def _title(field: Field) -> str:

@@ -58,7 +58,7 @@ def _single(message: Message, name: str) -> Mailbox | None:
 
 def _put_mailbox(message: Message, name: str, wanted: Mailbox) -> Message:
     field = message.get(name)
-    raw = _mailbox_field(name, wanted)
+    raw = (_remembered if len(wanted.display) < _SHORT else _mailbox_field)(name, wanted)
     if field is not None and field.raw == raw and len(message.get_all(name)) == 1:
         return message
     quoted_word = field is not None and any(b"=?" in text for text in _QUOTED.findall(field.value))
@@ -67,10 +67,13 @@ def _put_mailbox(message: Message, name: str, wanted: Mailbox) -> Message:
     return message.put(name, raw)
 
 
-@lru_cache(256)
 def _mailbox_field(name: str, box: Mailbox) -> bytes:
-    """A field that names one mailbox: the same few for all of a tracker's mail."""
     return f"{name}: {mailboxes.write([box], len(name) + 2)}\r\n".encode()
+
+
+_SHORT = 200
+_remembered = lru_cache(256)(_mailbox_field)
+"""A field that names one mailbox: the same few for all of a tracker's mail, if the name is no longer than _SHORT."""
 
 
 def _answered(mail: Mail, context: Context, written: Mailbox | None, sender: Address) -> Mailbox | None:

@@ -4,11 +4,12 @@ At most one report per reader, recipient, cause and day; what is left out stands
 the mail. A report is never reported on: `retry.decide` asks for none (promise 5).
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay import dsn, journal, message
-from relay.address import Address
+from relay.address import Address, ascii_domain
 from relay.dsn import Action, Stamp
 from relay.entry import Client, Entry, Event, Outcome
 from relay.mail import Envelope, Recipient
@@ -50,7 +51,8 @@ class _About:
         """The mail as it left. One that never did shows no To and Cc: no rule has hidden anybody there yet."""
         if self.prepared.routed:
             return self.prepared.routed[0][1].message
-        return message.parse(self.body).remove("to", "cc")
+        came = message.parse(self.body)
+        return came.remove("to", "cc", *(field.name for field in came.fields if field.name.startswith("resent-")))
 
 
 @dataclass(eq=False, slots=True)
@@ -116,7 +118,9 @@ class Reports:
         told, until = list(fresh.values()), about.entry.received_at + about.schedule.lifetime
         try:
             stamp = Stamp(self.new_id(), reader, self._sender(senders), self.hostname, about.now, until)
-            data = dsn.compose(action, about.entry, told, about.original(), stamp)
+            arguments = action, about.entry, told, about.original(), stamp
+            many = len(told) > dsn.NAMED
+            data = await asyncio.to_thread(dsn.compose, *arguments) if many else dsn.compose(*arguments)
         except BaseException:
             self._under_way.difference_update(fresh)
             raise
@@ -150,7 +154,7 @@ class Reports:
 
 def _entry(about: Entry, stamp: Stamp, subject: str, size: int) -> Entry:
     """The report's own entry: null reverse-path, so that nobody ever answers it (RFC 5321 4.5.5)."""
-    reader = dsn.envelope_address(stamp.to)
+    reader = Address(stamp.to.local, ascii_domain(stamp.to.domain))
     utf8 = not reader.is_ascii
     return Entry(
         id=stamp.id,

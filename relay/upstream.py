@@ -14,10 +14,9 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from relay import downgrade, mime
-from relay.address import Address, ascii_domain
+from relay import downgrade, fields, mime
 from relay.dialogue import SMALL, Dialogue, Stale
 from relay.entry import Attempt, Cause, Outcome
 from relay.link import LinkFault, TokenSource, connect, context_of
@@ -253,6 +252,8 @@ def fit(mail: Mail, features: Features, host: str) -> Fitted:
     parameters: list[str] = []
     nobody = Plan("", "", (), False)
 
+    if "SMTPUTF8" not in features and not message.header_bytes.isascii():
+        message = message.map_fields(fields.without_utf8)
     if mime.needs_8bit(message):
         if "8BITMIME" in features:
             parameters.append("BODY=8BITMIME")
@@ -278,25 +279,16 @@ def _international(
 ) -> tuple[Plan, tuple[Recipient, ...]]:
     """SMTPUTF8 only when needed (RFC 6531): domains go as A-labels, local parts and header fields can not."""
     reverse = mail.envelope.reverse_path
-    paths = [(r, _wire_form(r.address)) for r in mail.envelope.recipients]
-    sender = "" if reverse is None else _wire_form(reverse)
+    paths = [(r, r.address.wire_form) for r in mail.envelope.recipients]
+    sender = "" if reverse is None else reverse.wire_form
     whole = not message.header_bytes.isascii() or not sender.isascii()
-    refused: list[Recipient] = []
-    if "SMTPUTF8" in features:
-        if whole or any(not path.isascii() for _, path in paths):
-            parameters.append("SMTPUTF8")
-    else:
-        refused = [r for r, path in paths if whole or not path.isascii()]
-    kept = tuple((r, path) for r, path in paths if r not in refused)
+    offered = "SMTPUTF8" in features
+    if offered and (whole or any(not path.isascii() for _, path in paths)):
+        parameters.append("SMTPUTF8")
+    kept = tuple((r, path) for r, path in paths if offered or (path.isascii() and not whole))
+    refused = tuple(r for r, path in paths if not offered and (whole or not path.isascii()))
     words = "".join(f" {parameter}" for parameter in parameters)
-    return Plan(sender, words, kept, "PIPELINING" in features), tuple(refused)
-
-
-def _wire_form(address: Address) -> str:
-    """The path as MAIL and RCPT say it: exactly the address, its domain in A-labels."""
-    if not address.domain or address.domain.isascii():
-        return str(address)
-    return str(replace(address, domain=ascii_domain(address.domain)))
+    return Plan(sender, words, kept, "PIPELINING" in features), refused
 
 
 def _rule(recipients: tuple[Recipient, ...], reply: Reply, host: str) -> tuple[Outcome, ...]:

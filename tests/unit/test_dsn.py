@@ -311,3 +311,19 @@ def test_the_key_is_one_per_reader_recipient_and_cause():
         key,
     }
     assert len(others) == 7
+
+
+def test_the_subject_is_shown_decoded():
+    original = parse_bytes(b"Subject: =?utf-8?b?SMOkZmVu?= =?utf-8?q?_=231=0D=0AX-Injected=3A_1?=\r\n\r\n")
+    data, parsed = report(original=original)
+    assert '"Häfen #1 X-Injected: 1" could not be delivered to:' in words(parsed)
+    assert data.isascii()
+
+
+def test_a_report_on_many_is_bounded():
+    talkative = replace(UNKNOWN, reply=Reply(550, "5.1.1", "no such user here, " * 100))
+    many = [replace(talkative, address=f"u{n}@example.org", origin=f"rcpt:u{n}") for n in range(1000)]
+    data, parsed = report(*many)
+    assert len(data) < 500_000
+    assert len(groups(parsed)) == 1001
+    assert words(parsed).count("@example.org") == dsn.NAMED

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay import encoded_word, mailboxes
-from relay.fields import Unfit, fit
+from relay.fields import Unfit, fit, without_utf8
 from relay.message import Field
 
 
@@ -68,6 +68,23 @@ def test_what_is_fit_stays_itself(raw):
 def test_ascii_where_it_can_be(raw, made):
     made = re.sub(r"\{(.*?)\}", lambda text: encoded_word.encode_phrase(text[1], 2), made)
     assert fitted(raw if isinstance(raw, bytes) else raw + "\r\n").raw.decode() == made + "\r\n"
+
+
+@pytest.mark.parametrize(
+    ("raw", "made"),
+    [
+        ("Cc: zoë@example.org, a@b", "Cc: {zoë@example.org}:;, a@b"),
+        ("To: Zoë <zoë@example.org>", "To: {zoë@example.org}:;"),
+        ("To: a@b", "To: a@b"),
+        ("From: zoë@example.org", "From: zoë@example.org"),
+        ("Message-ID: <ä@b>", "Message-ID: <ä@b>"),
+        ("To: zoë", "To: {zoë}:;"),
+        ("To: ä b", "To: ä b"),
+    ],
+)
+def test_recipients_for_a_hop_without_smtputf8(raw, made):
+    made = re.sub(r"\{(.*?)\}", lambda text: encoded_word.encode_phrase(text[1], 2), made)
+    assert without_utf8(Field(f"{raw}\r\n".encode())).raw.decode() == made + "\r\n"
 
 
 def test_a_long_file_name_goes_in_pieces():

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from relay.entry import Disposition
-from relay.message import Message, parse_bytes
+from relay.message import Field, Message, parse_bytes
 
 RELAYED, DEFERRED, REFUSED = Disposition.RELAYED, Disposition.DEFERRED, Disposition.REFUSED
 
@@ -75,6 +75,27 @@ def test_B9_smtputf8_only_when_needed(stage, run):
             attempt = await stage.attempt(stage.hop(peer), stage.mail("zoë@example.org", "a@münchen.example"))
             assert ends(attempt) == [REFUSED, RELAYED]
             assert attempt.outcomes[0].reply.status == "5.6.7"
+
+    run(story)
+
+
+def test_who_needs_smtputf8_keeps_no_mail_from_the_others(stage, run):
+    """Shown in Cc he would make the whole header need it; there he becomes a group without members (RFC 6858)."""
+
+    async def story():
+        mail = stage.mail("a@example.org", "zoë@example.org")
+        shown = replace(
+            mail.message, fields=(*mail.message.fields, Field("Cc: Zoë <zoë@example.org>, a@example.org\r\n".encode()))
+        )
+        mail = replace(mail, message=shown)
+        async with stage.peer(features=("SMTPUTF8",)) as peer:
+            assert ends(await stage.attempt(stage.hop(peer), mail)) == [RELAYED, RELAYED]
+            assert "zoë@example.org>, a@".encode() in peer.mails[-1][1]
+        async with stage.peer(features=()) as peer:
+            assert sorted(ends(await stage.attempt(stage.hop(peer), mail))) == sorted([REFUSED, RELAYED])
+            assert peer.mails[-1][0] == ("a@example.org",)
+            assert peer.mails[-1][1].isascii()
+            assert b":;, a@example.org\r\n" in peer.mails[-1][1]
 
     run(story)
 
