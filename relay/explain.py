@@ -171,7 +171,8 @@ def as_text(explained: Explained) -> str:
     lines += [f"tracker: {facts.tracker or 'none that is known'}"]
     lines += [f"project: {explained.context.project or '(none)'}", f"ticket: {facts.ticket or '(none)'}"]
     people = {"reporter": facts.reporter, "owner": facts.owner, "updater": facts.updater}
-    lines += [f"{name}: {escaped(person.shown)}" for name, person in people.items() if person]
+    unproven = " (a user may have written that)"
+    lines += [f"{n}: {escaped(p.shown)}{unproven if p.imitable else ''}" for n, p in people.items() if p]
     lines += ["", "recipients:"]
     rows = recipients_of(explained)
     lines += [f"  {escaped(row['address'])}: {row['outcome']}, {escaped(row['why'])}" for row in rows]

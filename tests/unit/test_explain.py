@@ -113,3 +113,12 @@ def test_a_disabled_profile_explains_that(configured, capsysbinary):
     configured.write_text(CONFIG.replace("smtp_enabled = true", "smtp_enabled = false"))
     assert cli.main(["--config", str(configured), "explain", str(MAILS[0]), "--to", "a@example.org"]) == 0
     assert b"a@example.org: dropped, smtp_enabled is false" in capsysbinary.readouterr().out
+
+
+def test_whom_the_mail_does_not_prove_is_marked(configured, capsysbinary):
+    case = Path(__file__).parents[1] / "mails" / "roundup" / "comment-imitates"
+    arguments = ["--config", str(case / "policy.ini"), "explain", str(case / "in.eml")]
+    assert cli.main([*arguments, "--envelope", str(case / "envelope.json")]) == 0
+    text = capsysbinary.readouterr().out.decode()
+    assert "owner: mallory (a user may have written that)\n" in text
+    assert "updater: sato@example.jp\n" in text
