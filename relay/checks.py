@@ -6,7 +6,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from relay import oauth_checks, routing, secretfile
+from relay import dkim, oauth_checks, routing, secretfile
 from relay.admission import Listen
 from relay.loaded import Loaded
 from relay.profile_checks import PROFILE_CHECKS
@@ -26,6 +26,21 @@ def _sender(loaded: Loaded) -> None:
             if address and address.short and not policy.smtp_default_domain and not policy.use_short_addr:
                 text = f"{address} has no domain: write it whole, or set smtp_default_domain"
                 loaded.fault_once(section, name, text)
+
+
+def _dkim(loaded: Loaded) -> None:
+    for profile in loaded.configuration.notifications:
+        policy, section = profile.policy, profile.section
+        if bool(policy.dkim_selector) != bool(policy.dkim_key):
+            missing, given = ("dkim_key", "dkim_selector") if policy.dkim_selector else ("dkim_selector", "dkim_key")
+            if not any(fault.option.startswith("dkim_") for fault in loaded.faults):
+                loaded.fault_once(section, given, f"there is no {missing} to sign with: set it too, or remove {given}")
+        elif policy.signer and (text := dkim.faults(policy.signer)):
+            loaded.fault_once(section, "dkim_key", text)
+        elif policy.signer and (text := dkim.warnings(policy.signer)):
+            loaded.warn_once(section, "dkim_key", text)
+        elif policy.dkim_domain and not policy.dkim_selector:
+            loaded.fault_once(section, "dkim_domain", "nothing is signed without dkim_selector and dkim_key_file")
 
 
 def _next_hop(loaded: Loaded) -> None:
@@ -152,6 +167,7 @@ def _status(loaded: Loaded) -> None:
 CHECKS: tuple[Callable[[Loaded], None], ...] = (
     _sender,
     _next_hop,
+    _dkim,
     _own_listener,
     _open_relay,
     _clashes,

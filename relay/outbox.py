@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from relay.dkim import sign
 from relay.entry import Attempt, Cause, Disposition, Outcome
 from relay.mail import Mail
 from relay.reply import Reply
@@ -37,6 +38,8 @@ async def deliver(route: Route, mail: Mail, clock: Callable[[], float] = time.ti
     """
     started = clock()
     try:
+        if route.signer:
+            mail = mail.with_message(await asyncio.to_thread(sign, route.signer, mail.message))
         name = await asyncio.to_thread(store, Path(route.upstream.path), mail)
         reply, disposition, cause = (
             Reply(250, "2.0.0", f"kept in the outbox as {name}"),

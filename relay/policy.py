@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from relay import dkim
 from relay.address import Address, AddressError, ascii_domain, parse_domain
 from relay.dialects import Facts
-from relay.options import address, address_list, boolean, choice, listed, option, text, trac_boolean
+from relay.options import Secret, address, address_list, boolean, choice, listed, option, secret, text, trac_boolean
 from relay.people import User
 
 DEFAULT_PREFIX = "__default__"
@@ -100,12 +101,25 @@ class Policy:
         name="from",
     )
     project_name: str = option("", "The project of mail that names none", text)
+    dkim_selector: str = option("", "Sign mail that leaves with DKIM: the name in front of ._domainkey", dkim.selector)
+    dkim_domain: str = option("", "The signing domain; empty: that of From", dkim.domain)
+    dkim_key: Secret = option(
+        Secret(""),
+        "The private key for DKIM, in PEM, RSA or Ed25519",
+        secret,
+        secret=True,
+    )
 
     @property
     def sender(self) -> Address | None:
         """The effective smtp_from: itself, else smtp_replyto, completed by smtp_default_domain."""
         chosen = self.smtp_from or self.smtp_replyto
         return self.full(chosen) if chosen else None
+
+    @property
+    def signer(self) -> dkim.Signer | None:
+        """Who signs what leaves; None: nobody."""
+        return dkim.Signer(self.dkim_selector, self.dkim_domain, self.dkim_key) if self.dkim_selector else None
 
     def full(self, given: Address) -> Address:
         """`given` with the default domain where it has none; use_short_addr leaves it short."""

@@ -85,7 +85,7 @@ def prepare_read(reading: Reading, setting: Setting, *, first_of_event: bool) ->
     entry, profile = reading.entry, reading.profile
     mail = Mail(entry.envelope, reading.message)
     if entry.report:
-        return Prepared(tuple(route(mail, profile.upstreams)), chosen=reading.chosen)
+        return Prepared(tuple(route(mail, profile.upstreams, profile.policy.signer)), chosen=reading.chosen)
     if not profile.policy.smtp_enabled:
         dropped = (Dropped(r, "smtp_enabled", "smtp_enabled is false") for r in entry.envelope.recipients)
         return Prepared((), _dropped(dropped), chosen=reading.chosen)
@@ -97,7 +97,7 @@ def prepare_read(reading: Reading, setting: Setting, *, first_of_event: bool) ->
     if mail.refusal:
         settled += _refused(mail.envelope.recipients, mail.refusal)
         mail = mail.to()
-    routed = tuple(route(mail, profile.upstreams))
+    routed = tuple(route(mail, profile.upstreams, profile.policy.signer))
     return Prepared(
         routed,
         settled,

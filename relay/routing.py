@@ -8,6 +8,7 @@ from typing import Any
 
 from relay import oauth
 from relay.auth import MECHANISMS
+from relay.dkim import Signer
 from relay.entry import Attempt, Cause, Disposition
 from relay.mail import Mail
 from relay.oauth import Client, OAuthOptions, client_of
@@ -66,6 +67,8 @@ class Route:
 
     upstream: Upstream
     fallbacks: tuple[Upstream, ...] = ()
+    signer: Signer | None = None
+    """Who signs the mail as it leaves."""
 
     @property
     def candidates(self) -> tuple[Upstream, ...]:
@@ -73,10 +76,10 @@ class Route:
         return (self.upstream, *self.fallbacks)
 
 
-def route(mail: Mail, upstreams: Sequence[Upstream]) -> list[tuple[Route, Mail]]:
+def route(mail: Mail, upstreams: Sequence[Upstream], signer: Signer | None = None) -> list[tuple[Route, Mail]]:
     """One transaction for all recipients of a mail; none when nobody is left."""
     first, *others = upstreams
-    return [(Route(first, tuple(others)), mail)] if mail.envelope.recipients else []
+    return [(Route(first, tuple(others), signer), mail)] if mail.envelope.recipients else []
 
 
 FALLS_OVER = (Cause.CONNECT, Cause.DNS, Cause.TLS, Cause.AUTH, Cause.TOKEN)

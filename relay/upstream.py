@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from relay import downgrade, fields, mime
 from relay.dialogue import SMALL, Dialogue, Stale
+from relay.dkim import Signer, sign
 from relay.entry import Attempt, Cause, Outcome
 from relay.link import LinkFault, TokenSource, connect, context_of
 from relay.mail import Mail, Recipient
@@ -100,7 +101,7 @@ class Upstreams:
         last = LinkFault(Reply(451, "4.4.2", "the connection broke"), Cause.CONNECT, upstream.server)
         for number in range(RETRIES + 1):
             try:
-                return await self._over(hop, upstream, mail, started, fresh=number == RETRIES)
+                return await self._over(hop, route, mail, started, fresh=number == RETRIES)
             except Stale as fault:
                 last = LinkFault(Reply(451, "4.4.2", str(fault)), Cause.CONNECT, upstream.server)
             except LinkFault as fault:
@@ -137,12 +138,13 @@ class Upstreams:
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
-    async def _over(self, hop: _Hop, upstream: Upstream, mail: Mail, started: float, *, fresh: bool) -> Attempt:
+    async def _over(self, hop: _Hop, route: Route, mail: Mail, started: float, *, fresh: bool) -> Attempt:
         """The transaction over a connection of the pool. Raises Stale, LinkFault."""
+        upstream, signer = route.upstream, route.signer
         link = await self._link(hop, upstream, fresh=fresh)
         connected = hop.used_at = self.clock()
         try:
-            outcomes = await self._transact(link, mail)
+            outcomes = await self._transact(link, mail, signer)
         finally:
             hop.pool.rest(self._now(), link)
             hop.next_please()
@@ -203,12 +205,12 @@ class Upstreams:
                 raise LinkFault(Reply(454, "4.7.5", text), Cause.TLS, upstream.server) from fault
         return hop.context
 
-    async def _transact(self, link: Dialogue, mail: Mail) -> list[Outcome]:
-        """An outcome for every recipient. A large mail is measured in a thread. Raises Stale."""
+    async def _transact(self, link: Dialogue, mail: Mail, signer: Signer | None) -> list[Outcome]:
+        """An outcome for every recipient. A large mail is measured and signed in a thread. Raises Stale."""
         if at_hand(mail.message.body) and mail.message.body.size <= SMALL:
-            fitted = fit(mail, link.features, link.host)
+            fitted = fit(mail, link.features, link.host, signer)
         else:
-            fitted = await asyncio.to_thread(fit, mail, link.features, link.host)
+            fitted = await asyncio.to_thread(fit, mail, link.features, link.host, signer)
         outcomes = list(fitted.refused)
         if fitted.plan.recipients:
             outcomes += await link.carry(fitted.plan, fitted.message, fitted.size)
@@ -245,8 +247,8 @@ class Fitted:
     refused: tuple[Outcome, ...] = ()
 
 
-def fit(mail: Mail, features: Features, host: str) -> Fitted:
-    """Make a mail fit what a hop offers; nothing is sent that the hop did not offer to take."""
+def fit(mail: Mail, features: Features, host: str, signer: Signer | None = None) -> Fitted:
+    """Make a mail fit what a hop offers, then sign it; nothing is sent that the hop did not offer to take."""
     recipients = mail.envelope.recipients
     message = mail.message
     parameters: list[str] = []
@@ -263,6 +265,8 @@ def fit(mail: Mail, features: Features, host: str) -> Fitted:
                 text = "the hop takes no 8-bit mail, and this body must not be converted"
                 return Fitted(nobody, message, 0, _rule(recipients, Reply(554, "5.6.3", text), host))
             message = converted
+    if signer:
+        message = sign(signer, message)
     size = len(message.header_bytes) + message.body.size
     if "SIZE" in features:
         if 0 < features.max_size < size:

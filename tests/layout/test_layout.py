@@ -14,7 +14,7 @@ FLOORS = [
     {"address", "message", "mail", "reply", "entry", "options", "errors", "charsets", "encoded_word", "mailboxes", "places"},
     {
         "dialects", "people", "notify", "transfer", "patch", "contenttype", "scan", "change", "fields", "downgrade", "mime", "policy", "recipients", "headers", "wire", "rewrite", "changelines", "routing", "profiles", "addressing",
-        "admission", "dataphase", "prepare", "shares", "search", "status", "dsn", "retry", "tls", "auth", "oauth", "transaction", "pool",
+        "admission", "dataphase", "prepare", "shares", "search", "status", "dsn", "retry", "dkim", "tls", "auth", "oauth", "transaction", "pool",
     },
     {"server", "connection", "listening", "crowd", "descriptors", "upstream", "link", "dialogue", "lookup", "outbox", "spool", "journal", "unixsocket", "systemd", "https", "tokenstore"},
     {"delivery", "history", "reports", "events", "queue", "renewal", "tokens"},
