@@ -124,8 +124,7 @@ def choose(profiles: Sequence[Profile], entry: Entry, message: Message, facts: F
     for profile in profiles:
         for match in profile.matches:
             if fits(match, entry, message, facts):
-                chosen = Chosen(profile, str(match))
-                return chosen if match.kind == "listener" else _untouched(chosen, entry, facts)
+                return _untouched(Chosen(profile, str(match)), entry, facts)
     why = "no other profile matches" if len(profiles) > 1 else ""
     return _untouched(Chosen(named(profiles, DEFAULT), why), entry, facts)
 
@@ -140,6 +139,8 @@ def _untouched(chosen: Chosen, entry: Entry, facts: Facts) -> Chosen:
     """What cron, git or mutt send by the sendmail drop-in leaves as it came, unless a profile matches that listener."""
     policy = chosen.profile.policy
     if entry.client.listener != SENDMAIL or facts.recognised or policy.rewrite == "off":
+        return chosen
+    if any((match.kind, _folded(match.value)) == ("listener", SENDMAIL) for match in chosen.profile.matches):
         return chosen
     why = "; ".join(filter(None, (chosen.why, "rewrite = off, since no tracker wrote it and it came by sendmail")))
     return Chosen(replace(chosen.profile, policy=replace(policy, rewrite="off")), why)

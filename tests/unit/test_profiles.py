@@ -149,6 +149,8 @@ def test_mail_by_sendmail_leaves_as_it_came_unless_a_tracker_wrote_it_or_a_profi
     wanted = setting(HEAD + "[notification:b]\nmatch = listener: sendmail\n")
     assert chosen(wanted, listener="sendmail").profile.policy.rewrite == "full"
     assert chosen(wanted, listener="sendmail").why == "listener: sendmail"
+    both = setting(HEAD + "[notification:b]\nmatch = user: root\n\tlistener: Sendmail\n")
+    assert chosen(both, listener="sendmail", uid=0).profile.policy.rewrite == "full"
 
 
 def hops(setting, name):
