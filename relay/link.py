@@ -129,10 +129,9 @@ async def _one(
                 await _log_in(client, upstream, token, level, host)
             return _take_over(client, host, security, timeouts)
         except BaseException:
-            if client.transport:
-                cast(
-                    asyncio.Transport, client.transport
-                ).abort()  # a polite end of TLS would wait for a peer that may not answer
+            # Cut it: a polite end of TLS would wait for a peer that may not answer.
+            if transport := cast("asyncio.Transport | None", client.transport):
+                transport.abort()
             client.close()
             raise
 

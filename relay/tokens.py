@@ -94,7 +94,7 @@ class Keeper:
         if tokens is None:
             answer = await self._renewed(kept, kept.dead)
             if isinstance(answer, Refusal):
-                raise NoToken(f"no OAuth2 token for {upstream.name}: {answer.text}; {_remedy(kept, answer)}")
+                raise NoToken(f"no OAuth2 token for {upstream.name} ({_remedy(kept, answer)}): {answer.text}")
             tokens = answer
         elif not tokens.fresh(self.clock()) and _may_ask(kept):
             self._begin(kept, kept.dead)
@@ -229,11 +229,13 @@ class Keeper:
         news = before is None or (before.kind, before.code) != (answer.kind, answer.code)
         if news or (left <= 0 and not kept.waiting):
             kept.waiting = left <= 0
-            text = f"the token of {kept.name} can not be renewed: {answer.text}; {_remedy(kept, answer)}"
+            meanwhile = f"mail goes on for {left:.0f} s" if left > 0 else "its mail waits"
+            # What to do comes first: a log line cuts a provider's long sentences.
+            text = f"the token of {kept.name} can not be renewed ({_remedy(kept, answer)}; {meanwhile}): {answer.text}"
             if answer.kind is Kind.PERSON or left <= 0:
-                journal.alarm(f"{text}; " + (f"mail goes on for {left:.0f} s" if left > 0 else "its mail waits"))
+                journal.alarm(text)
             else:
-                journal.warning("", f"{text}; the old one is good for {left:.0f} s")
+                journal.warning("", text)
 
 
 def _steady() -> float:

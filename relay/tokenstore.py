@@ -41,13 +41,12 @@ class TokenStore:
         """What is stored under that name, None for nothing. Raises StoreFault, also for a file that others may read."""
         try:
             with self._entered() as folder:
-                try:
-                    file = os.open(_file(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-                except FileNotFoundError:
-                    return None
+                file = os.open(_file(name), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
                 with open(file, "rb") as opened:
                     self._ours(os.fstat(file), name)
                     return opened.read(LARGEST)
+        except FileNotFoundError:
+            return None
         except OSError as fault:
             raise self._fault(name, fault) from fault
 
@@ -55,6 +54,7 @@ class TokenStore:
         """Replace what is stored: on disk, whole, when this returns. Else StoreFault, and the old one is there."""
         draft = f"{_file(name)}.{secrets.token_hex(4)}.new"
         try:
+            self._make()
             with self._entered() as folder:
                 self._clear(folder, name)
                 file = os.open(draft, _NEW, 0o600, dir_fd=folder)
@@ -79,6 +79,8 @@ class TokenStore:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(_file(name), dir_fd=folder)
                 os.fsync(folder)
+        except FileNotFoundError:
+            pass  # there is no folder yet
         except OSError as fault:
             raise self._fault(name, fault) from fault
 
@@ -86,6 +88,7 @@ class TokenStore:
     async def locked(self, name: str, patience: float) -> AsyncIterator[None]:
         """The right to renew; waits `patience` seconds for it. Raises StoreFault."""
         try:
+            self._make()
             with self._entered() as folder:
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
                 lock = os.open(f"{_file(name)}.lock", flags, 0o600, dir_fd=folder)
@@ -107,13 +110,16 @@ class TokenStore:
         except TimeoutError as fault:
             raise StoreFault(f"tokens of {name}: another process is renewing them and does not end") from fault
 
-    @contextlib.contextmanager
-    def _entered(self) -> Iterator[int]:
-        """A descriptor of the folder, made if it was missing; it must be ours and closed to others."""
+    def _make(self) -> None:
+        """Make the folder, and those above it, if they are missing."""
         for path in (*reversed(self.folder.parents), self.folder):
             if not path.exists():
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(path, 0o700)
+
+    @contextlib.contextmanager
+    def _entered(self) -> Iterator[int]:
+        """A descriptor of the folder, which must be ours and closed to others."""
         folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             status = os.fstat(folder)

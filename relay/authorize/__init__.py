@@ -70,11 +70,14 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
 
 
 def become_owner(path: str) -> None:
-    """Root works as the user whom the spool belongs to, or its folder while there is no spool yet."""
+    """Root works as the user whom the spool belongs to, or its folder while there is none yet. Raises RelayError."""
     place = Path(path)
-    while not place.exists():
-        place = place.parent
-    status = place.stat()
+    try:
+        while not place.exists():
+            place = place.parent
+        status = place.stat()
+    except OSError as fault:
+        raise RelayError(f"{path}: {os.strerror(fault.errno or 0)}: be root, or the relay's user") from fault
     if os.geteuid() == 0 and status.st_uid != 0:
         with contextlib.suppress(ImportError):
             import jwt  # noqa: F401, PLC0415 - while we may read Python's folder

@@ -29,9 +29,8 @@ async def sign_in(client: Client, renewal: Renewal) -> Tokens:
     verifier, state = Secret(secrets.token_urlsafe(64)), secrets.token_urlsafe(24)
     returned: asyncio.Future[Secret] = asyncio.get_running_loop().create_future()
     async with _listening(client.redirect, state, returned) as (redirect, listens):
-        print(
-            f"Open this page in a browser and sign in as {client.user}:\n\n{_page(client, redirect, state, verifier)}\n"
-        )
+        print(f"Open this page in a browser and sign in as {client.user}:", end="\n\n")
+        print(requests.sign_in_page(client, redirect, state, verifier), end="\n\n")
         pasting = asyncio.create_task(_pasted(state, returned, alone=not listens))
         try:
             async with asyncio.timeout(PATIENCE):
@@ -47,10 +46,6 @@ async def sign_in(client: Client, renewal: Renewal) -> Tokens:
     if isinstance(answer, Refusal):
         raise RelayError(answer.text)
     return answer
-
-
-def _page(client: Client, redirect: str, state: str, verifier: Secret) -> str:
-    return requests.sign_in_page(client, redirect, state, verifier)
 
 
 @contextlib.asynccontextmanager
@@ -140,9 +135,13 @@ async def _pasted(state: str, returned: asyncio.Future[Secret], *, alone: bool) 
 
 
 async def _standard_input() -> AsyncIterator[str]:
-    """Its lines, without a thread that nobody could end."""
+    """Its lines, without a thread that nobody could end; none where it is closed."""
+    try:
+        file = sys.stdin.fileno()
+    except (AttributeError, ValueError):
+        return
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
-    loop, file = asyncio.get_running_loop(), sys.stdin.fileno()
+    loop = asyncio.get_running_loop()
     try:
         loop.add_reader(file, lambda: arrived.put_nowait(os.read(file, LONGEST_LINE)))
     except PermissionError:  # a plain file, or /dev/null: it never lets wait

@@ -129,6 +129,26 @@ def test_root_leaves_no_file_of_its_own(token_server, certificates):
         assert {path.stat().st_uid for path in made} == {12345}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+def test_a_stranger_is_told_whom_to_be(token_server):
+    with tempfile.TemporaryDirectory(prefix="tracker-relay-auth-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        text = HEAD.format(ca="", token=token_server.url("token"), revoke="").replace("path = var", "path = closed/var")
+        (folder / "config.ini").write_text(
+            text.replace("listen =", "listen = unix:in.sock") + "oauth_device_url = https://x.example/\n"
+        )
+        (folder / "closed").mkdir(mode=0o700)
+        code = (
+            "import os, sys; sys.path.insert(0, os.getcwd()); from relay import cli; os.setegid(12345); os.seteuid(12345);"
+            "raise SystemExit(cli.main(sys.argv[1:]))"
+        )
+        command = [sys.executable, "-c", code, "--config", folder / "config.ini", "auth", "status"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 69
+        assert done.stderr.endswith("/closed/var/spool: Permission denied: be root, or the relay's user\n")
+
+
 def test_a_token_server_that_proves_nothing_is_told_nothing(configured, command, token_server):
     config = Path(configured(SECRET))
     config.write_text(config.read_text().replace("ca.pem", "stranger.pem"))

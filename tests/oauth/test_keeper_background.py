@@ -49,7 +49,7 @@ def test_in_the_background_somebody_who_never_signed_in_is_an_alarm(keeper, hop,
 
     run(story)
     assert (
-        "the token of notification can not be renewed: nobody has signed in yet; type: tracker-relay auth login notification; its mail waits"
+        "the token of notification can not be renewed (type: tracker-relay auth login notification; its mail waits): nobody has signed in yet"
         in alarms(caplog)[0]
     )
 

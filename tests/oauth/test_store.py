@@ -14,6 +14,8 @@ from relay.tokenstore import StoreFault, TokenStore
 
 def test_what_is_stored_is_loaded(store):
     assert store.load("a") is None
+    store.remove("a")
+    assert not store.folder.exists()  # who only looks makes nothing
     store.store("a", b"one")
     store.store("b", b"two")
     store.store("a", b"three")
