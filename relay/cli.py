@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--json", action="store_true", help="faults and warnings as one JSON object")
     check.set_defaults(function=_check)
     explain = subparsers.add_parser("explain", help="the mail as it would leave, rule by rule; sends nothing")
-    explain.add_argument("file", metavar="FILE.eml", type=Path)
+    explain.add_argument("file", metavar="FILE.eml", type=Path, help="- is standard input")
     explain.add_argument("--envelope", metavar="FILE.json", type=Path, help="mail_from and rcpt_tos")
     explain.add_argument("--from", dest="sender", metavar="ADDRESS", help="reverse-path; default: From's address")
     explain.add_argument("--to", nargs="+", default=[], metavar="ADDRESS", help="default: whom To, Cc and Bcc name")
@@ -138,7 +138,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     if configuration is None:
         return EX_CONFIG
     try:
-        octets = arguments.file.read_bytes()
+        octets = sys.stdin.buffer.read() if arguments.file == Path("-") else arguments.file.read_bytes()
     except OSError as fault:
         print(f"tracker-relay: {arguments.file}: {os.strerror(fault.errno or 0)}", file=sys.stderr)
         return EX_NOINPUT

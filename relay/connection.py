@@ -42,6 +42,8 @@ _CHUNK = 65536
 _TURN = 200
 """Commands of one client that are worked off before others get their turn."""
 _LONGEST_SESSION = 24 * 3600
+_LONGEST_MAIL = 3600.0
+"""Seconds between DATA and the final dot."""
 _GRACE = 5.0
 """Seconds that a client has to read our last words."""
 _HTTP = re.compile(rb"(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE) |.* HTTP/\d", re.IGNORECASE)
@@ -83,8 +85,8 @@ class Connection(SMTP):
         self.hostname = setting.hostname
         self.transport: Any = None
         self.client = Client(listener=listener, protocol="SMTP")
-        self.busy = False
-        """True between DATA and its reply: stopping waits for it."""
+        self.mail_begun: float | None = None
+        """When DATA was said, until its reply: stopping waits for that."""
         self.closing = False
         self.buffer = b""
         self._at = 0
@@ -181,7 +183,9 @@ class Connection(SMTP):
         if self._holding:
             self._active = now  # it waits for us
         left = min(self._active + idle, self._begun + _LONGEST_SESSION) - now
-        if left > 0:
+        if self.mail_begun is not None and now > self.mail_begun + _LONGEST_MAIL and not self._holding:
+            self.dismiss(Reply(421, "4.4.2", "this mail takes too long"))
+        elif left > 0:
             self._timer = self.loop.call_later(left, self._watch)
         else:
             self.dismiss(Reply(421, "4.4.2", "idle for too long"), idle=True)
@@ -197,7 +201,7 @@ class Connection(SMTP):
 
     def finish(self, farewell: Reply) -> None:
         """Say this and hang up, but behind a mail that is under way."""
-        if self.busy:
+        if self.mail_begun is not None:
             self._farewell = farewell
         else:
             self.dismiss(farewell, idle=True)

@@ -162,7 +162,7 @@ class Session(Connection):
         phase = DataPhase(refuse_bare_lf=options.bare_newline == "refuse")
         self._reception = _Reception(transaction, self.setting.spool.draft(), phase)
         self.content = self._content
-        self.busy = True
+        self.mail_begun = self.loop.time()
         return self.answer(Reply(354, "", "end with <CRLF>.<CRLF>"))
 
     def _content(self, data: bytes) -> bytes:
@@ -199,7 +199,7 @@ class Session(Connection):
             reply = Reply(451, "4.3.0", "local trouble, try again later")
         finally:
             reception.draft.discard()  # does nothing once the spool has it
-            self.busy = False
+            self.mail_begun = None
         if reply.positive:
             self.worked()
             self.answer(reply)

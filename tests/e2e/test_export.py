@@ -186,3 +186,40 @@ def test_root_leaves_no_file_of_its_own_in_a_foreign_spool(foreign, tmp_path):
         assert owners == {NOBODY}, arguments
     assert target.stat().st_uid == 0
     assert len(rows_of(foreign)) == 2, "one mail, and the report on the other"
+
+
+ASKER = """
+import json, os, socket, sys
+os.setgroups([int(group) for group in sys.argv[3:]])
+os.setgid(65534)
+os.setuid(65534)
+sock = socket.socket(socket.AF_UNIX)
+sock.connect(sys.argv[1])
+try:
+    sock.sendall(b'{"do": "list"}\\n')
+except BrokenPipeError:
+    pass
+print(sock.makefile().read(), end="")
+"""
+
+
+@ROOT_ONLY
+@pytest.mark.parametrize(
+    ("groups", "allowed"), [((), False), ((12345,), False), ((os.getegid(),), True)], ids=["nobody", "other", "group"]
+)
+def test_only_root_the_user_and_the_group_may_ask(foreign, groups, allowed):
+    """Even where the socket's mode and its folder would let everybody in, the kernel says who asks."""
+    hopping(foreign, closed_port()).start()
+    path = foreign.folder / "var" / "spool" / "control.sock"
+    for folder in (path.parents[1], path.parent):
+        folder.chmod(0o755)
+    path.chmod(0o666)
+    line = [sys.executable, "-I", "-S", "-c", ASKER, str(path), "--", *map(str, groups)]
+    result = subprocess.run(line, capture_output=True, timeout=30, cwd="/")
+    path.parent.chmod(0o700)
+    answers = [json.loads(answer) for answer in result.stdout.splitlines()]
+    assert answers, result
+    if allowed:
+        assert answers == [{"entries": []}, {"end": True}]
+    else:
+        assert answers == [{"error": "only root, the relay's user and its group may ask"}]

@@ -166,3 +166,10 @@ def test_neither_daemon_nor_spool(relay):
     assert "no daemon is running, and there is no spool" in relay.command("queue", "list", status=69)
     (relay.folder / "config.ini").write_text("[notification]\nsmtp_fron = x\n")
     assert "did you mean smtp_from" in relay.command("queue", "list", status=78)
+
+
+def test_explain_reads_standard_input(relay):
+    relay.set_hop(closed_port())
+    told = relay.command("explain", "-", "--to", "eve@example.org", input=TRAC % (b"Harbour", 1, b"Harbour", 1))
+    assert "tracker: trac" in told
+    assert "eve@example.org: gets it" in told

@@ -320,3 +320,24 @@ def test_a_flood_of_clients_fills_no_log(stage, run, caplog, monkeypatch):
         "NOQUEUE: client=-, connection: 421 4.3.2 too many connections, try again later",
         "NOQUEUE: client=-, connection (49 clients): 421 4.3.2 too many connections, try again later",
     ]
+
+
+def test_D8_a_mail_that_never_ends_is_ended(stage, run, monkeypatch):
+    """A line a minute keeps a client alive, but not for ever."""
+    monkeypatch.setattr("relay.connection._LONGEST_MAIL", 0.6)
+
+    async def story():
+        stage.options = replace(stage.options, idle_timeout=0.3)
+        async with stage.listening(), stage.client() as talk:
+            for _ in range(3):
+                assert (await talk.mail(MAIL + b".\r\n")).startswith("250")
+                await asyncio.sleep(0.25)
+            await talk.say("MAIL FROM:<>", "RCPT TO:<a@b.c>", "DATA")
+            with contextlib.suppress(ConnectionError):
+                for _ in range(20):
+                    await talk.send(b"x\r\n")
+                    await asyncio.sleep(0.1)
+            assert (await talk.closed()) == b"421 4.4.2 this mail takes too long\r\n"
+        assert len(await stage.kept()) == 3
+
+    run(story)
