@@ -11,15 +11,12 @@ import re
 from dataclasses import dataclass
 
 from relay.address import Address
-from relay.message import Message
+from relay.message import MAX_FIELDS, MAX_HEADER, Message
 from relay.options import address_list, choice, duration, integer, option, path, size
 from relay.reply import Reply
 
 MAX_FIELD = 65536
 """Octets in one header field at most."""
-MAX_HEADER = 262144
-"""Octets in the header at most."""
-MAX_FIELDS = 1000
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))

@@ -1,7 +1,7 @@
 """Downgrade: a body made fit for what the wire allows: octets in ASCII, lines of at most 998 octets.
 
-Text becomes quoted-printable or base64, whichever is shorter; other parts and those with a file name
-become base64, so their octets stay (RFC 6152 3). Signed and encrypted parts and whole messages are
+Text becomes quoted-printable; other parts and those with a file name become base64, so their octets
+stay (RFC 6152 3). Signed and encrypted parts and whole messages are
 never changed: mail with such a part that is not fit is not made fit at all.
 """
 
@@ -14,7 +14,7 @@ from relay.fields import Unfit
 from relay.message import Body, Field, Message, pieces
 from relay.patch import has_long_line
 from relay.scan import Part, TooComplex, scan
-from relay.transfer import Survey, Undecodable, decoded, is_long
+from relay.transfer import Undecodable, decoded, is_long
 
 
 def seven_bit(message: Message) -> Message | None:
@@ -60,8 +60,7 @@ def _in_short_lines(message: Message, part: Part) -> Change:
         raise Unfit
     for _ in decoded(pieces(message.body, part.body, part.end), part.scheme):
         pass  # so that Undecodable is raised here
-    scheme = part.scheme if _is_free_text(part) else "base64"
-    return replace(_encoded(message, part, scheme), fields=header)
+    return replace(_encoded(message, part), fields=header)
 
 
 def _header(part: Part) -> tuple[Field, ...] | None:
@@ -71,17 +70,10 @@ def _header(part: Part) -> tuple[Field, ...] | None:
     return tuple(fields.fit(field) for field in part.fields)
 
 
-def _is_free_text(part: Part) -> bool:
-    return part.type.main == "text" and not part.named and not change.is_wide(part)
-
-
-def _encoded(message: Message, part: Part, scheme: str = "") -> Change:
-    """The part in `scheme`, or in the best one for it. Raises Unfit for what must not be touched."""
+def _encoded(message: Message, part: Part) -> Change:
+    """The part in the encoding for its kind. Raises Unfit for what must not be touched."""
     if part.sealed or part.type.kind == "application/pkcs7-mime":
         raise Unfit
-    if not _is_free_text(part):
-        return Change(part, "base64", change.recode(message, part, "base64", text=False))
-    if not scheme:
-        survey = Survey.of(change.content(message, part))
-        scheme = survey.shorter(change.content(message, part), closing=part.end == message.body.size)
-    return Change(part, scheme, change.recode(message, part, scheme, text=True))
+    text = part.type.main == "text" and not part.named and not change.is_wide(part) and part.scheme != "base64"
+    scheme = "quoted-printable" if text else "base64"
+    return Change(part, scheme, change.recode(message, part, scheme, text=text))

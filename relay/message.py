@@ -14,6 +14,10 @@ from typing import Protocol
 
 PIECE = 65536
 """Octets in one piece of a body at most."""
+MAX_HEADER = 262144
+"""Octets in a header at most."""
+MAX_FIELDS = 1000
+"""Fields in a header at most."""
 
 
 class Body(Protocol):
@@ -220,12 +224,16 @@ class Message:
         return b"".join(self.pieces())
 
 
-def parse(source: Body, limit: int = 1 << 20) -> Message:
+_FIELD = re.compile(rb"[^\n]*+(?:\n[ \t][^\n]*+)*+\n?")
+"""A line and those that continue it (RFC 5322 2.2.3)."""
+
+
+def parse(source: Body, limit: int = MAX_HEADER + 1) -> Message:
     """Read a message; `bytes(parse(x)) == x` for every x.
 
-    The header is looked for in the first `limit` octets (admission refuses longer ones). It ends at
-    the first empty line, or before the first line that is no field: the body begins there, as other
-    readers take it. Line ends are CRLF in admitted mail; a bare LF is understood as well.
+    The header ends at the first empty line, or before the first line that is no field: the body begins
+    there, as other readers take it. One beyond `limit` octets or MAX_FIELDS is cut there: admission
+    refuses it. Line ends are CRLF in admitted mail; a bare LF is understood as well.
     """
     if isinstance(source, BytesBody):
         if not source.parsed:
@@ -238,18 +246,17 @@ def _parse(source: Body, limit: int) -> Message:
     head = source.read(0, min(limit, source.size))
     fields: list[Field] = []
     start = 0
-    while start < len(head):
-        end = head.find(b"\n", start) + 1 or len(head)
-        if head[start:end] in (b"\r\n", b"\n"):
+    while start < len(head) and len(fields) <= MAX_FIELDS:
+        if head.startswith((b"\r\n", b"\n"), start):
+            end = head.index(b"\n", start) + 1
             return Message(tuple(fields), SliceBody(source, end), head[start:end])
-        while end < len(head) and head[end : end + 1] in (b" ", b"\t"):
-            end = head.find(b"\n", end) + 1 or len(head)
+        end = _FIELD.match(head, start).end()  # type: ignore[union-attr]
         field = Field(head[start:end])
         if not field.name and (fields or not field.raw.startswith((b"From ", b">From "))):
-            return Message(tuple(fields), SliceBody(source, start), b"")
+            break
         fields.append(field)
         start = end
-    return Message(tuple(fields), SliceBody(source, len(head)), b"")
+    return Message(tuple(fields), SliceBody(source, start), b"")
 
 
 def parse_bytes(data: bytes) -> Message:

@@ -95,3 +95,12 @@ def test_no_mail_costs_more_than_linear_time(name):
 def test_recipients_cost_linear_time(rcpt):
     gateway = Gateway(ignore_domains="realm.example", users={f"user{n}": f"user{n}@example.org" for n in range(4000)})
     assert timed(gateway.prepare, harbour(), rcpt) < LIMIT
+
+
+@pytest.mark.parametrize("line", [b"X: y\r\n", b"X: y\r\n" + b" \r\n" * 100, b"X: " + b"y" * 5000 + b"\r\n"])
+def test_a_header_without_end_is_refused_at_once(line):
+    raw = line * ((4 << 20) // len(line))
+    took = timed(lambda: content(parse_bytes(raw), ListenerOptions(), "gw.example.com"))
+    assert content(parse_bytes(raw), ListenerOptions(), "gw.example.com") is not None
+    assert bytes(parse_bytes(raw)) == raw
+    assert took < 0.05

@@ -195,7 +195,7 @@ def test_seven_bit_converts_text_and_octets():
     assert left is not None
     parsed = email.message_from_bytes(bytes(left))
     assert bytes(left).isascii()
-    assert [p["Content-Transfer-Encoding"] for p in parsed.walk()] == ["7bit", "base64", "base64"]
+    assert [p["Content-Transfer-Encoding"] for p in parsed.walk()] == ["7bit", "quoted-printable", "base64"]
     assert parsed.get_payload()[1].get_payload(decode=True) == "ä\rö".encode()
     assert mime.needs_8bit(parse_bytes(raw))
     assert not mime.needs_8bit(left)
