@@ -35,6 +35,7 @@ smtp_port = {sink}
 tls = none
 smtp_from = tracker@tracker.example.com
 mime_encoding = auto
+smtp_subject_prefix =
 """
 COUNT = """
 import sqlite3, sys

@@ -34,13 +34,14 @@ def kill_and_restart(relay, sink, rounds, *, seed=1):
 def check_doubles(sink, kills):
     twice = doubled(sink)
     for token, at in twice.items():
-        assert any(0 <= kill - at < SETTLED_WITHIN for kill in kills), f"{token} doubled without a kill"
+        # A next hop that was still reading takes the mail a little after the kill.
+        assert any(-2 < kill - at < SETTLED_WITHIN for kill in kills), f"{token} doubled without a kill"
     assert len(twice) <= UNDER_WAY * len(kills)
     return twice
 
 
-def test_promises_1_and_3_kill_at_random_moments(relay, sink):
-    one, kills, acknowledged = kill_and_restart(relay, sink, 6)
+def test_promises_1_and_3_kill_at_random_moments(relay, sink, soak):
+    one, kills, acknowledged = kill_and_restart(relay, sink, 200 if soak else 6)
     twice = check_doubles(sink, kills)
     print(f"{len(kills)} kills, {len(acknowledged)} acknowledged, 0 lost, {len(twice)} doubled")
     assert len(acknowledged) > 50

@@ -69,18 +69,21 @@ GROUPS = {
     group: [step for step in stepped.STEPS if step.startswith(group)]
     for group in ("accept", "large", "settle", "defer", "report", "checkpoint", "start", "engine")
 }
+OFTEN = ("accept", "settle", "engine")
+"""Steps that one round of mails passes several times."""
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_promises_1_and_3_killed_at_a_step_inside(relay, sink, group):
-    one, acknowledged = relay(), []
-    times = "3" if group == "accept" else "1"
-    for number, step in enumerate(GROUPS[group]):
-        one.start(sys.executable, WRAPPER, step, times)
-        mails = Mails(one.port, f"{number}")
+def test_promises_1_and_3_killed_at_a_step_inside(relay, sink, group, soak):
+    one, acknowledged, kills = relay(), [], 0
+    usual = (3,) if group == "accept" else (1,)
+    for step, times in itertools.product(GROUPS[group], range(1, 8) if soak and group in OFTEN else usual):
+        kills += 1
+        one.start(sys.executable, WRAPPER, step, str(times))
+        mails = Mails(one.port, f"{kills}")
         assert killed(one.process), f"{step}: never reached:\n{one.log()[-2000:]}"
         acknowledged += mails.join()
-    twice = finish(one, sink, acknowledged, len(GROUPS[group]))
+    twice = finish(one, sink, acknowledged, kills)
     if group == "start":
         assert not twice, "nothing had been answered by the next hop"
 

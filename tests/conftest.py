@@ -1,0 +1,14 @@
+"""The long form of the tests that can go on for hours: `./test soak`."""
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--soak", action="store_true", help="the long form: every call killed, 200 kills, 50 cuts, ...")
+    parser.addoption("--mails", type=int, default=0, help="mails through the daemon in the soak test")
+
+
+@pytest.fixture
+def soak(request):
+    """True for the long form."""
+    return bool(request.config.getoption("--soak"))

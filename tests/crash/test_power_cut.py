@@ -1,0 +1,84 @@
+"""Power cuts: the spool's file system goes down with everything that it had not written, and is mounted again.
+
+The relay is frozen first, so that no reply leaves behind the cut; then the file system is shut down without
+flushing anything, log included (EXT4_IOC_SHUTDOWN, XFS_IOC_GOINGDOWN), the relay killed, the file system
+unmounted and mounted again, and the relay started: nobody cleans up by hand.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.crash import stepped
+from tests.crash.stage import Clients, arrived, doubled
+from tests.crash.test_random import check_doubles
+from tests.e2e.tools import until
+
+CARELESS = (sys.executable, Path(stepped.__file__), "--no-sync", "0")
+
+
+def frozen(pid):
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def cut_power(one, disk):
+    os.kill(one.process.pid, signal.SIGSTOP)
+    until(lambda: frozen(one.process.pid), "the relay is frozen")
+    at = time.monotonic()
+    disk.cut_power()
+    one.kill()
+    disk.unmount()
+    disk.mount()
+    return at
+
+
+def cut_and_restart(one, disk, sink, cuts, *prefix, seed=1):
+    """`cuts` times under load; the times of the cuts, and the tokens acknowledged."""
+    dice = random.Random(seed)
+    sink.delay = 0.1  # so that there is always a queue
+    times, acknowledged = [], []
+    for number in range(cuts):
+        one.start(*prefix)
+        clients = Clients(one.port, 6, prefix=f"c{number}-")
+        time.sleep(dice.uniform(0.1, 0.8))
+        times.append(cut_power(one, disk))
+        clients.stop()
+        acknowledged += clients.acknowledged
+    sink.delay = 0
+    return times, acknowledged
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_promise_1_the_power_is_cut(relay, sink, disk, kind, soak):
+    cuts = 50 if soak else 4
+    small = disk(kind)
+    one = relay(spool=small.inside / "spool", prefix=small.prefix)
+    times, acknowledged = cut_and_restart(one, small, sink, cuts)
+    one.start()
+    arrived(sink, acknowledged, 60)
+    twice = check_doubles(sink, times)
+    print(f"{kind}: {cuts} cuts, {len(acknowledged)} acknowledged, 0 lost, {len(twice)} doubled")
+    assert len(acknowledged) > 20 * cuts
+    until(lambda: one.waiting() == 0, "an empty queue")
+    until(lambda: not list((small.path / "spool" / "bodies").iterdir()), "no file is left behind", 5)
+    assert not (small.path / "spool" / "corrupt").exists()
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs"])
+def test_this_test_can_fail(relay, sink, disk, kind):
+    """The same without a single sync: mail is lost, or the file system itself is empty."""
+    small = disk(kind)
+    one = relay(spool=small.inside / "spool", prefix=small.prefix)
+    sink.delay = 0.5
+    _, acknowledged = cut_and_restart(one, small, sink, 1, *CARELESS)
+    one.start()
+    with pytest.raises(AssertionError, match="LOST"):
+        arrived(sink, acknowledged, 3)
+    missing = [token for token in acknowledged if token not in sink.taken]
+    print(f"{kind}, without syncs: {len(missing)} of {len(acknowledged)} acknowledged mails lost")
+    assert not doubled(sink) or missing
