@@ -2,6 +2,7 @@
 
 PEERS="postfix dovecot-core swaks curl msmtp netcat-openbsd perl"
 SYSTEMD_PEERS="systemd"
+DISK_PEERS="strace e2fsprogs xfsprogs"
 SELINUX_PEERS="selinux-policy-dev selinux-policy-default secilc semodule-utils policycoreutils setools python3-setools make"
 
 # install_peers PACKAGE ...: what of it is missing, where this user may install it.
