@@ -61,6 +61,7 @@ class Dialogue(asyncio.Protocol):
     _clean: bool = True
     _over: bool = False
     _leaving: "asyncio.Future[None] | None" = None
+    _asked: "asyncio.Future[Reply] | None" = None
     _flowing: asyncio.Event = field(default_factory=asyncio.Event)
     _deadline: float = 0.0
     _timer: asyncio.TimerHandle | None = None
@@ -112,6 +113,18 @@ class Dialogue(asyncio.Protocol):
             self.mails += 1
             spent = loop.time() - began
             self.pace = (self.pace + spent) / 2 if self.mails > 1 else spent
+
+    async def ask(self, command: str) -> Reply:
+        """One command outside any mail, while none is under way; its reply. Raises Stale when the connection ends."""
+        if not self.usable or self._turns:
+            raise Stale("the connection is not free")
+        self._asked = asyncio.get_running_loop().create_future()
+        self._say(command.encode() + b"\r\n")
+        try:
+            return await self._asked
+        finally:
+            self._asked = None
+            self._deadline = 0.0
 
     def _opening(self, turn: _Turn) -> bytes:
         """What begins a mail's transaction."""
@@ -200,6 +213,9 @@ class Dialogue(asyncio.Protocol):
             self._break(str(fault))
 
     def _hear(self, reply: Reply) -> None:
+        if self._asked and not self._asked.done():
+            self._asked.set_result(reply)
+            return
         if not self._turns:
             self._leave_off()
             return
@@ -261,6 +277,8 @@ class Dialogue(asyncio.Protocol):
             self._timer.cancel()
         if self._leaving and not self._leaving.done():
             self._leaving.set_result(None)
+        if self._asked and not self._asked.done():
+            self._asked.set_exception(Stale(reason))
         turns, self._turns = list(self._turns), deque()
         for number, turn in enumerate(turns):
             transaction = turn.transaction

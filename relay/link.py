@@ -15,7 +15,8 @@ import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator, Generator
-from typing import Protocol, cast
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
 
 import aiosmtplib
 
@@ -43,6 +44,37 @@ class LinkFault(HopError):
         """The server does not take these credentials."""
 
 
+@dataclass(slots=True)
+class Seen:
+    """What a connection has shown so far, stage by stage, for people: one that fails leaves here how far it came."""
+
+    greeting: str = ""
+    level: Level | None = None
+    """None until it is known, which is after EHLO and STARTTLS."""
+    version: str = ""
+    cipher: str = ""
+    certificate: dict[str, Any] = field(default_factory=dict)
+    """As `ssl` reads it; empty where it was not verified."""
+    certificate_octets: bytes = b""
+    keywords: dict[str, str] = field(default_factory=dict)
+    """Of the last EHLO, in upper case, with their parameters."""
+    mechanisms: tuple[str, ...] = ()
+    mechanism: str = ""
+    """By which it was logged in, or tried to."""
+    tls_fault: Reply | None = None
+    """Why opportunistic TLS was given up."""
+
+    def secured(self, client: aiosmtplib.SMTP, level: Level) -> None:
+        """Take down what stands after EHLO and TLS."""
+        self.level = level
+        self.keywords = {name.upper(): value for name, value in client.esmtp_extensions.items()}
+        self.mechanisms = tuple(_offers(client))
+        if inner := client.get_transport_info("ssl_object"):
+            self.version, self.cipher = inner.version(), (inner.cipher() or ("",))[0]
+            self.certificate = inner.getpeercert() or {}
+            self.certificate_octets = inner.getpeercert(binary_form=True) or b""
+
+
 class TokenSource(Protocol):
     """Where the access tokens of upstreams come from."""
 
@@ -66,44 +98,66 @@ def context_of(upstream: Upstream) -> ssl.SSLContext:
 
 
 async def connect(
-    upstream: Upstream, context: ssl.SSLContext, timeouts: Timeouts, hostname: str, tokens: TokenSource | None = None
+    upstream: Upstream,
+    context: ssl.SSLContext,
+    timeouts: Timeouts,
+    hostname: str,
+    tokens: TokenSource | None = None,
+    *,
+    seen: Seen | None = None,
 ) -> Dialogue:
     """A connection to the first address that answers, secured and logged in. Raises LinkFault.
 
-    An access token that the server refuses is replaced, and the connection made anew, once.
+    An access token that the server refuses is replaced, and the connection made anew, once. `seen` is told
+    what the connection shows on its way.
     """
+    seen = seen or Seen()
     if upstream.oauth is None:
-        return await _connect(upstream, context, timeouts, hostname)
+        return await _connect(upstream, context, timeouts, hostname, seen=seen)
     assert tokens is not None, "an upstream with tokens, and nobody who has them"
     try:
         token = await tokens.current(upstream)
         try:
-            return await _connect(upstream, context, timeouts, hostname, token)
+            return await _connect(upstream, context, timeouts, hostname, token, seen=seen)
         except LinkFault as fault:
             newer = await tokens.refused(upstream, token) if fault.refused else None
             if newer is None:
                 raise
-        return await _connect(upstream, context, timeouts, hostname, newer)
+        return await _connect(upstream, context, timeouts, hostname, newer, seen=seen)
     except NoToken as fault:
         place = f"{upstream.server}:{upstream.port}"
         raise LinkFault(Reply(454, "4.7.0", str(fault)), Cause.TOKEN, place) from fault
 
 
 async def _connect(
-    upstream: Upstream, context: ssl.SSLContext, timeouts: Timeouts, hostname: str, token: Secret = NO_TOKEN
+    upstream: Upstream,
+    context: ssl.SSLContext,
+    timeouts: Timeouts,
+    hostname: str,
+    token: Secret = NO_TOKEN,
+    *,
+    seen: Seen,
 ) -> Dialogue:
     with_tls = tls.demand(upstream).tls_wanted
     try:
-        return await _one(upstream, context, timeouts, hostname, token, with_tls=with_tls)
+        return await _one(upstream, context, timeouts, hostname, token, seen=seen, with_tls=with_tls)
     except LinkFault as fault:
         # Opportunistic TLS asks for no proof and no secrecy: a server whose TLS is broken still gets mail.
         if fault.cause is not Cause.TLS or upstream.tls != "opportunistic":
             raise
-    return await _one(upstream, context, timeouts, hostname, token, with_tls=False)
+        seen.tls_fault = fault.reply
+    return await _one(upstream, context, timeouts, hostname, token, seen=seen, with_tls=False)
 
 
 async def _one(
-    upstream: Upstream, context: ssl.SSLContext, timeouts: Timeouts, hostname: str, token: Secret, *, with_tls: bool
+    upstream: Upstream,
+    context: ssl.SSLContext,
+    timeouts: Timeouts,
+    hostname: str,
+    token: Secret,
+    *,
+    seen: Seen,
+    with_tls: bool,
 ) -> Dialogue:
     sock, host = await _dial(upstream, timeouts.connect)
     client = aiosmtplib.SMTP(
@@ -117,16 +171,18 @@ async def _one(
     )
     async with _faults(host):
         try:
-            await client.connect()
+            greeting = await client.connect()
+            seen.greeting = f"{greeting.code} {greeting.message}"
             client.timeout = timeouts.command
             await _hello(client)
             if with_tls and not client.use_tls:
                 await _start_tls(client, upstream, timeouts, host)
             level, security = _level(client, upstream)
+            seen.secured(client, level)
             if missed := tls.demand(upstream).missed(level):
                 raise LinkFault(Reply(454, "4.7.5", missed), Cause.TLS, host)
             if upstream.logs_in:
-                await _log_in(client, upstream, token, level, host)
+                await _log_in(client, upstream, token, level, host, seen=seen)
             return _take_over(client, host, security, timeouts)
         except BaseException:
             # Cut it: a polite end of TLS would wait for a peer that may not answer.
@@ -210,7 +266,9 @@ def _level(client: aiosmtplib.SMTP, upstream: Upstream) -> tuple[Level, str]:
     return level, f"{inner.version()} {upstream.tls} {level}"
 
 
-async def _log_in(client: aiosmtplib.SMTP, upstream: Upstream, token: Secret, level: Level, host: str) -> None:
+async def _log_in(
+    client: aiosmtplib.SMTP, upstream: Upstream, token: Secret, level: Level, host: str, *, seen: Seen
+) -> None:
     """AUTH with one mechanism, once. Raises LinkFault; its text is the server's own."""
     if not tls.may_log_in(upstream, level):
         text = "no log-in: the connection is not protected by verified TLS"
@@ -220,14 +278,19 @@ async def _log_in(client: aiosmtplib.SMTP, upstream: Upstream, token: Secret, le
     binding = end_point(certificate) if certificate else b""
     channel = auth.Channel(upstream.server, upstream.port, secrets.token_urlsafe(24), binding)
     who = auth.Credentials(upstream.user, upstream.password, token, bool(upstream.client_certificate))
-    offers = client.esmtp_extensions.get("auth", "").split() + list(client.server_auth_methods)
-    dialogue = auth.dialogue(offers, who, channel, upstream.auth)
+    dialogue = auth.dialogue(_offers(client), who, channel, upstream.auth)
     said = await asyncio.to_thread(_step, dialogue, None)
     while isinstance(said, bytes):
         answer = await client.execute_command(said)
         said = await asyncio.to_thread(_step, dialogue, Reply.read(answer.code, answer.message))
+    seen.mechanism = said.mechanism
     if said.refusal:
         raise LinkFault(said.refusal, Cause.AUTH, host, refused=said.refused)
+
+
+def _offers(client: aiosmtplib.SMTP) -> list[str]:
+    """The mechanisms of its EHLO, in the old form `AUTH=` as well."""
+    return client.esmtp_extensions.get("auth", "").split() + list(client.server_auth_methods)
 
 
 def _step(dialogue: Generator[bytes, Reply, auth.Verdict], reply: Reply | None) -> bytes | auth.Verdict:
