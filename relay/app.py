@@ -20,6 +20,7 @@ from relay.delivery import Delivery
 from relay.entry import Attempt, Entry, new_id
 from relay.errors import RelayError
 from relay.events import Events
+from relay.hops import VERBS, Hops
 from relay.listening import Listener
 from relay.loaded import Configuration, profiles_of, token_folder, upstreams_of
 from relay.mail import Mail
@@ -27,6 +28,7 @@ from relay.message import Body, Message
 from relay.prepare import Prepared, Reading, Setting, event_key, hint, prepare_read, read
 from relay.profiles import Profile
 from relay.queue import Parts, Queue
+from relay.queue.waiting import LOG_IN
 from relay.renewal import Renewal
 from relay.reports import Reports
 from relay.retry import RetryOptions
@@ -75,6 +77,7 @@ class Relay:
         self.listener = Listener(self._listener_setting(), configuration.submission_socket, service.sockets)
         reports = Reports(self.spool, _id, self.setting.hostname)
         self.queue = Queue(Parts(self.spool, time.time, self.delivery.wake, self._prepare, reports, self._schedule))
+        self.hops = Hops(self.spool, self.upstreams, self._all_next_hops, time.time, self.queue.due_again)
         self.control = Control(socket_path(configuration), self._answer)
         self.draining = asyncio.Event()
         self.page = StatusPage(self._sources())
@@ -119,6 +122,9 @@ class Relay:
     def _next_hops(self) -> list[Upstream]:
         return list(dict.fromkeys(hop for profile in self.setting.profiles for hop in profile.upstreams))
 
+    def _all_next_hops(self) -> list[Upstream]:
+        return list(dict.fromkeys([*self._next_hops(), *upstreams_of(self.configuration)]))
+
     def _default_outbox(self) -> Path:
         """Where mail was kept before there was a mail server."""
         return Path(self.configuration.next_hop.outbox)
@@ -135,6 +141,7 @@ class Relay:
             await self.listener.start()
             await self.control.start()
             self.tokens.start()
+            await self.hops.open()
             delivering = asyncio.create_task(self.delivery.run())
             told = [asyncio.create_task(event.wait()) for event in (stopping, self.draining)]
             ready(self)
@@ -213,7 +220,13 @@ class Relay:
         if request.get("do") == "signed-in":
             yield await self._signed_in(str(request.get("mark", "")), str(request.get("by", "")))
             return
-        async for line in self.queue.answer(request, octets):
+        async for line in self.ask(request, octets):
+            yield line
+
+    async def ask(self, request: dict[str, Any], octets: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
+        """What needs no daemon: the spool is enough. Raises RelayError."""
+        lines = self.hops.answer(request) if request.get("do") in VERBS else self.queue.answer(request, octets)
+        async for line in lines:
             yield line
 
     async def _signed_in(self, mark: str, by: str) -> dict[str, Any]:
@@ -222,7 +235,7 @@ class Relay:
         names = [hop.name for hop in hops if hop.oauth and hop.oauth.mark == mark]
         self.tokens.use(hops)
         self.upstreams.forgive(names)
-        return {"due": await self.queue.due_again(names, by)}
+        return {"due": await self.queue.due_again(names, by, LOG_IN)}
 
     async def _prepare(self, entry: Entry, body: Body) -> Prepared:
         """Rewrite and route; pure, so a large mail goes through a thread and the event loop does not wait for it."""
@@ -240,6 +253,8 @@ class Relay:
         return not key or await self.events.is_first(key, reading.entry.id)
 
     async def _attempt(self, route: Route, mail: Mail) -> Attempt:
+        if deferral := self.hops.deferral(route, mail):
+            return deferral
         if route.upstream.is_outbox:
             return await outbox.deliver(route, mail, time.time)
         return await self.upstreams.attempt(route, mail)

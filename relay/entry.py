@@ -50,13 +50,14 @@ class Cause(StrEnum):
     TLS = "tls"
     AUTH = "auth"
     TOKEN = "token"  # noqa: S105 - a cause, no secret
+    PAUSED = "paused"
     RULE = "rule"
     LOCAL = "local"
 
     @property
     def ours_to_mend(self) -> bool:
         """True when a person at our side can cure it: such mail is HELD, not bounced, at lifetime's end."""
-        return self in (Cause.DNS, Cause.TLS, Cause.AUTH, Cause.TOKEN, Cause.LOCAL)
+        return self in (Cause.DNS, Cause.TLS, Cause.AUTH, Cause.TOKEN, Cause.PAUSED, Cause.LOCAL)
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def route(mail: Mail, upstreams: Sequence[Upstream], signer: Signer | None = Non
     return [(Route(first, tuple(others), signer), mail)] if mail.envelope.recipients else []
 
 
-FALLS_OVER = (Cause.CONNECT, Cause.DNS, Cause.TLS, Cause.AUTH, Cause.TOKEN)
+FALLS_OVER = (Cause.CONNECT, Cause.DNS, Cause.TLS, Cause.AUTH, Cause.TOKEN, Cause.PAUSED)
 """Causes that concern the way to a next hop, not what it said of a mail or its recipients."""
 
 
@@ -99,7 +99,7 @@ def instead(route: Route, mail: Mail, attempt: Attempt) -> tuple[Route, Mail]:
     if not route.fallbacks:
         return route, mail.to()
     left = mail.to(*(r for r in mail.envelope.recipients if r.origin in open_))
-    return Route(route.fallbacks[0], route.fallbacks[1:]), left
+    return Route(route.fallbacks[0], route.fallbacks[1:], route.signer), left
 
 
 def upstream_names(value: str) -> tuple[str, ...]:

@@ -112,6 +112,19 @@ class Upstreams:
         outcomes = all_alike(recipients, last.reply, last.cause, last.host)
         return Attempt(started, upstream.name, outcomes, delays=(0.0, 0.0, max(self.clock() - started, 0.0), 0.0))
 
+    async def probe(self, upstream: Upstream) -> Dialogue:
+        """A connection made, secured, logged in and closed again: the hop is asked again. Raises LinkFault."""
+        hop = self._hops.setdefault(upstream, _Hop())
+        try:
+            link = await connect(upstream, self._context(hop, upstream), self.timeouts, self.hostname, self.tokens)
+        except LinkFault as fault:
+            hop.trouble = (self.clock(), fault.reply, fault.cause)
+            raise
+        await link.quit()
+        hop.trouble = None
+        hop.pool.forgive()
+        return link
+
     def state_of(self, upstream: Upstream) -> HopState:
         """How it stands with one next hop."""
         hop = self._hops.get(upstream)

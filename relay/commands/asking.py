@@ -50,11 +50,12 @@ class Asking:
         relay = app.Relay(self.configuration, Systemd({}))
         self._runner = self._open.enter_context(asyncio.Runner())
         self._step(relay.spool.open())
+        self._step(relay.hops.open())
         self._relay = relay
         self._open.callback(lambda: self._step(relay.spool.close()))
 
     def _offline(self, request: dict[str, Any], octets: Iterable[bytes]) -> Lines:
-        """Ask the same Queue that the daemon asks."""
+        """Ask the same parts that the daemon asks."""
 
         async def following() -> AsyncIterator[bytes]:
             for piece in octets:
@@ -63,7 +64,7 @@ class Asking:
         async def next_line() -> dict[str, Any] | None:
             return await anext(lines, None)
 
-        lines = self._relay.queue.answer(request, following())
+        lines = self._relay.ask(request, following())
         try:
             while (line := self._step(next_line())) is not None:
                 yield line

@@ -3,9 +3,10 @@
 A request is an object with `do`; each line of its answer is an object too.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from typing import Any
 
+from relay.entry import Cause
 from relay.errors import RelayError
 from relay.queue import looking, moving
 from relay.queue.changes import PAST, Word
@@ -42,9 +43,9 @@ class Queue:
         async for line in lines:
             yield line
 
-    async def due_again(self, upstreams: Sequence[str], by: str) -> int:
-        """Make due what waits for a log-in at these next hops; how many mails."""
-        return await due_again(self._parts, upstreams, Word(by, self._parts.clock()))
+    async def due_again(self, upstreams: Sequence[str], by: str, causes: Collection[Cause] = tuple(Cause)) -> int:
+        """Make due what waits for these next hops, for one of these causes; how many mails."""
+        return await due_again(self._parts, upstreams, Word(by, self._parts.clock()), causes)
 
     def _word(self, request: dict[str, Any]) -> Word:
         return Word(str(request.get("by", "")), self._parts.clock(), str(request.get("to", ""))[:200])

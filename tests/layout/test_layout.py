@@ -17,7 +17,7 @@ FLOORS = [
         "admission", "dataphase", "prepare", "shares", "search", "status", "dsn", "retry", "dkim", "tls", "auth", "oauth", "transaction", "pool",
     },
     {"server", "connection", "listening", "crowd", "descriptors", "upstream", "link", "dialogue", "lookup", "outbox", "spool", "journal", "unixsocket", "systemd", "https", "tokenstore"},
-    {"delivery", "history", "reports", "events", "queue", "renewal", "tokens"},
+    {"delivery", "history", "reports", "events", "queue", "hops", "renewal", "tokens"},
     {"config", "loaded", "inifile", "sections", "secretfile", "checks", "profile_checks", "oauth_checks", "authorize", "reference", "app", "statuspage", "web", "cli", "commands", "control", "explain", "importing", "sendmail", "__main__"},
 ]  # fmt: skip
 BANNED_BELOW_2 = {"asyncio", "socket", "ssl", "os", "time", "random", "threading", "logging"}

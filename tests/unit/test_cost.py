@@ -69,9 +69,14 @@ RCPT = ["eve@example.org"]
 
 
 def timed(function, *arguments):
-    began = time.process_time()
-    function(*arguments)
-    return time.process_time() - began
+    """Seconds of processor time, the better of two: a neighbour may have emptied the caches."""
+
+    def once():
+        began = time.process_time()
+        function(*arguments)
+        return time.process_time() - began
+
+    return min(once(), once())
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -116,7 +116,14 @@ def test_only_deferred_is_not_final():
 
 
 def test_what_is_ours_to_mend():
-    assert {c for c in Cause if c.ours_to_mend} == {Cause.DNS, Cause.TLS, Cause.AUTH, Cause.TOKEN, Cause.LOCAL}
+    assert {c for c in Cause if c.ours_to_mend} == {
+        Cause.DNS,
+        Cause.TLS,
+        Cause.AUTH,
+        Cause.TOKEN,
+        Cause.LOCAL,
+        Cause.PAUSED,
+    }
 
 
 def test_ids_sort_by_age_and_differ_by_their_random_part():

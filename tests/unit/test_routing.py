@@ -3,9 +3,11 @@
 import pytest
 
 from relay.address import parse
+from relay.dkim import Signer
 from relay.entry import Attempt, Cause, Disposition, Outcome
 from relay.mail import Envelope, Mail, Recipient
 from relay.message import parse_bytes
+from relay.options import Secret
 from relay.reply import Reply
 from relay.routing import FALLS_OVER, Route, Upstream, instead, route
 
@@ -31,11 +33,18 @@ def test_every_next_hop_in_order():
     assert after(outcome(ANN), fallbacks=()) == (Route(A), [])
 
 
+def test_what_stands_in_signs_as_the_first_would():
+    signer = Signer("s1", "example.com", Secret("key"))
+    [(made, mail)] = route(MAIL, (A, B), signer)
+    following, _ = instead(made, mail, Attempt(0.0, "a", (outcome(ANN), outcome(BOB))))
+    assert following.signer == signer
+
+
 @pytest.mark.parametrize("cause", Cause)
 def test_only_what_concerns_the_way_there_goes_elsewhere(cause):
     _, left = after(outcome(ANN, cause=cause), outcome(BOB, cause=cause))
     assert left == ([ANN, BOB] if cause in FALLS_OVER else [])
-    assert FALLS_OVER == (Cause.CONNECT, Cause.DNS, Cause.TLS, Cause.AUTH, Cause.TOKEN)
+    assert FALLS_OVER == (Cause.CONNECT, Cause.DNS, Cause.TLS, Cause.AUTH, Cause.TOKEN, Cause.PAUSED)
 
 
 def test_never_after_an_answer_and_never_where_it_may_have_arrived():

@@ -1,0 +1,129 @@
+"""Hops: what an administrator does with the next hops: look at them, pause and resume one, try one out.
+
+A pause is remembered in the spool, so that a restart does not end it. Mail for a paused hop waits, or
+goes to what stands in for it; when the pause ends, what waited is due at once.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from relay import journal
+from relay.entry import Attempt, Cause
+from relay.errors import RelayError
+from relay.link import LinkFault
+from relay.mail import Mail
+from relay.reply import Reply
+from relay.routing import Route, Upstream
+from relay.spool import Clock, Spool
+from relay.transaction import all_alike
+from relay.upstream import Upstreams
+
+VERBS = ("upstreams", "pause", "resume", "probe")
+"""The requests that are answered here."""
+_FOR_EVER = 9e15
+_OUTBOX = {"ok": True, "reply": "250 2.0.0 the outbox is a folder of ours", "host": "", "tls_now": "", "features": []}
+
+
+@dataclass(slots=True)
+class Hops:
+    """`hops` are those of the configuration of this moment; `due_again` makes due what waits for some of them."""
+
+    spool: Spool
+    upstreams: Upstreams
+    hops: Callable[[], Sequence[Upstream]]
+    clock: Clock
+    due_again: Callable[[Sequence[str], str], Awaitable[int]]
+    _paused: dict[str, str] = field(default_factory=dict)
+    """By name: who has paused it and when, in words."""
+
+    async def open(self) -> None:
+        """Remember what was paused before a restart. Raises SpoolError."""
+        for hop in self.hops():
+            if said := await self.spool.recall(_key(hop.name)):
+                self._paused[hop.name] = said
+                journal.warning("", f"next hop {hop.name} is {said}: its mail waits for `upstream resume {hop.name}`")
+
+    def deferral(self, route: Route, mail: Mail) -> Attempt | None:
+        """What becomes of a mail for a paused hop; None when it is not paused."""
+        said = self._paused.get(route.upstream.name)
+        if said is None:
+            return None
+        reply = Reply(451, "4.3.2", f"this next hop is {said}")
+        outcomes = all_alike(mail.envelope.recipients, reply, Cause.PAUSED, route.upstream.server)
+        return Attempt(self.clock(), route.upstream.name, outcomes)
+
+    async def answer(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """One request of VERBS, line by line. Raises RelayError with a sentence."""
+        if request["do"] == "upstreams":
+            for hop in self.hops():
+                yield self._row(hop)
+            return
+        hop = self._named(str(request.get("name", "")))
+        by = str(request.get("by", ""))
+        match request["do"]:
+            case "pause":
+                yield await self._pause(hop, by)
+            case "resume":
+                yield await self._resume(hop, by)
+            case "probe":
+                yield await self._probe(hop, by)
+
+    def _named(self, name: str) -> Upstream:
+        for hop in self.hops():
+            if hop.name == name:
+                return hop
+        known = ", ".join(dict.fromkeys(hop.name for hop in self.hops()))
+        raise RelayError(f"no next hop is named {name!r}: there are {known}")
+
+    def _row(self, hop: Upstream) -> dict[str, Any]:
+        """A next hop and how it stands; times in seconds since 1970, 0 for never since the start."""
+        state = self.upstreams.state_of(hop)
+        return {
+            "name": hop.name,
+            "server": hop.server,
+            "port": hop.port,
+            "tls": hop.tls,
+            "outbox": hop.path if hop.is_outbox else "",
+            "paused": self._paused.get(hop.name, ""),
+            "connections": state.connections,
+            "used_at": state.used_at,
+            "trouble_at": state.trouble_at,
+            "trouble": str(state.trouble) if state.trouble else "",
+            "cause": str(state.cause) if state.cause else "",
+        }
+
+    async def _pause(self, hop: Upstream, by: str) -> dict[str, Any]:
+        said = f"paused by {by}"
+        await self.spool.remember(_key(hop.name), said, _FOR_EVER)
+        self._paused[hop.name] = said
+        journal.info("", f"next hop {hop.name}: {said}")
+        return self._row(hop)
+
+    async def _resume(self, hop: Upstream, by: str) -> dict[str, Any]:
+        was = self._paused.pop(hop.name, "")
+        await self.spool.remember(_key(hop.name), "", 0.0)
+        self.upstreams.forgive([hop.name])
+        due = await self.due_again([hop.name], by)
+        if was:
+            journal.info("", f"next hop {hop.name}: resumed by {by}; {due} mails are due again")
+        return self._row(hop) | {"due": due}
+
+    async def _probe(self, hop: Upstream, by: str) -> dict[str, Any]:
+        """Connect, secure, log in, QUIT. One that works again is used again at once."""
+        if hop.is_outbox:
+            return self._row(hop) | _OUTBOX
+        try:
+            link = await self.upstreams.probe(hop)
+        except LinkFault as fault:
+            journal.info("", f"next hop {hop.name}: probed by {by}: {fault.reply}")
+            found = {"ok": False, "reply": str(fault.reply), "host": fault.host, "tls_now": "", "features": []}
+            return self._row(hop) | found | {"cause": str(fault.cause)}
+        journal.info("", f"next hop {hop.name}: probed by {by}: it works ({link.security or 'no TLS'})")
+        features = sorted(f"{name} {value}".strip() for name, value in link.features.keywords.items())
+        found = {"ok": True, "reply": "", "host": link.host, "tls_now": link.security, "features": features}
+        return self._row(hop) | found
+
+
+def _key(name: str) -> str:
+    return f"paused:{name}"
