@@ -197,13 +197,12 @@ class _Reader:
             return self._from_file(section, name, file)
         # The credential of a section [a:b] is named a.b.option: no profile is given the password of another.
         held = f"{section.replace(':', '.')}.{name}" if ":" in section else name
-        if self.credentials and "/" not in held and (path := Path(self.credentials, held)).is_file():
+        if path := secretfile.credential(self.credentials, held):
             return self._read(section, name, path, given.line if given else self.ini.lines.get(section, 1))
         return given
 
     def _from_file(self, section: str, name: str, file: Value) -> Value | None:
-        held = Path(self.credentials, file.text) if self.credentials else None
-        if held and "/" not in file.text and held.is_file():
+        if held := secretfile.credential(self.credentials, file.text):
             return self._read(section, f"{name}_file", held, file.line)  # systemd sees to its mode
         path = self.folder / file.text
         if not self._exposed(file, section, f"{name}_file", path):

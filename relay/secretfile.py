@@ -20,6 +20,22 @@ def exposed(path: Path) -> str:
     return ""
 
 
+def credential(folder: str, name: str) -> Path | None:
+    """Where the service's credential of that name is; None when it has none, or "" for a folder.
+
+    One that we may not see is there all the same, and its reader says why: systemd names the folder to the
+    command of a reload, too, and lets nobody but the daemon enter.
+    """
+    path = Path(folder, name)
+    try:
+        found = folder and name and "/" not in name and stat.S_ISREG(os.stat(path).st_mode)
+    except PermissionError:
+        return path
+    except OSError:
+        return None
+    return path if found else None
+
+
 def read(path: Path) -> str:
     """The secret in a file, one final line end dropped. Raises ValueError with a sentence."""
     try:

@@ -4,6 +4,7 @@ PEERS="postfix dovecot-core swaks curl msmtp netcat-openbsd perl"
 SYSTEMD_PEERS="systemd"
 DISK_PEERS="strace e2fsprogs xfsprogs"
 SELINUX_PEERS="selinux-policy-dev selinux-policy-default secilc semodule-utils policycoreutils setools python3-setools make"
+VM_PEERS="mmdebstrap qemu-system-x86 policycoreutils e2fsprogs"
 
 # install_peers PACKAGE ...: what of it is missing, where this user may install it.
 install_peers() {

@@ -168,10 +168,9 @@ def leaves_others_alone(policy: Policy) -> Found:
 
 def asks_nothing_of_the_kernel(policy: Policy) -> Found:
     """It administrates nothing: no kernel, no service, no keys, no shared memory."""
-    kinds = (
-        *("system", "security", "service", "bpf", "perf_event", "io_uring", "user_namespace", "kernel_service"),
-        *("key", "sem", "shm", "msgq", "ipc"),
-    )
+    kernel = "system security service bpf perf_event io_uring anon_inode user_namespace kernel_service"
+    shared = "key sem shm msgq ipc"
+    kinds = tuple(f"{kernel} {shared}".split())
     return only((r.cls for r in policy.rules(DAEMON, cls=kinds)), ())
 
 

@@ -61,9 +61,7 @@ class Access:
 def token_path(token_file: str, state_folder: Path) -> Path:
     """Where the token is kept; a credential of the service with that name goes before the file."""
     path = Path(token_file) if token_file else state_folder / "status.token"
-    credentials = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    held = Path(credentials, path.name)
-    return held if credentials and held.is_file() else path
+    return secretfile.credential(os.environ.get("CREDENTIALS_DIRECTORY", ""), path.name) or path
 
 
 def token_in(path: Path) -> str:
