@@ -92,6 +92,8 @@ class Picture:
     last: Sequence[Entry] = ()
     dropping: Sequence[str] = ()
     into_outbox: bool = False
+    full: str = ""
+    """Why the spool takes no mail, "" when it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +106,8 @@ class Standing:
 
 
 def standing(picture: Picture) -> Standing:
-    """The worst first: mail that is dropped, that waits for a next hop, that waits for a person."""
-    found = [s for s in (_dropping(picture), _waiting(picture), _held(picture)) if s]
+    """The worst first: mail that is dropped, that is not taken, that waits for a next hop, that waits for a person."""
+    found = [s for s in (_dropping(picture), _full(picture), _waiting(picture), _held(picture)) if s]
     if not found:
         return _well(picture)
     level = max((level for level, _ in found), key=list(Level).index)
@@ -120,6 +122,10 @@ def _dropping(picture: Picture) -> tuple[Level, str] | None:
         return Level.ALARM, "smtp_enabled is false: EVERY notification is accepted and dropped."
     names = ", ".join(picture.dropping)
     return Level.ALARM, f"smtp_enabled is false for {names}: EVERY notification of theirs is accepted and dropped."
+
+
+def _full(picture: Picture) -> tuple[Level, str] | None:
+    return (Level.ALARM, f"No new mail is taken: {picture.full.rstrip('.')}.") if picture.full else None
 
 
 def _waiting(picture: Picture) -> tuple[Level, str] | None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from relay import explain, journal
 from relay.entry import Attempt, Cause, Entry, Outcome, State
-from relay.errors import RuleError
+from relay.errors import RuleError, SpoolFull
 from relay.message import Body, parse
 from relay.prepare import Setting, event_key, read
 from relay.queue import ALL, detail, summary
@@ -98,8 +98,17 @@ async def overview(sources: Sources) -> Overview:
         last,
         [p.name for p in setting.profiles if not p.policy.smtp_enabled],
         all(p.upstream.is_outbox for p in setting.profiles),
+        _full(sources),
     )
     return Overview(standing(picture), counts, oldest, tuple(last), tuple(sources.hops()), now)
+
+
+def _full(sources: Sources) -> str:
+    try:
+        sources.spool.room(0)
+    except SpoolFull as fault:
+        return str(fault)
+    return ""
 
 
 async def _some(sources: Sources, limit: int, states: tuple[State, ...], *, oldest_first: bool = False) -> list[Entry]:

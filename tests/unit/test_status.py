@@ -93,6 +93,14 @@ def test_the_worst_comes_first():
     assert standing(Picture(NOW, 1, 1, entry(), entry(reason="x"))).level is Level.TROUBLE
 
 
+def test_a_full_spool_is_an_alarm():
+    assert told(full="the disk is full", queued=1, oldest=entry()) == (
+        "alarm",
+        "No new mail is taken: the disk is full.",
+        "1 mail is on the way.",
+    )
+
+
 def test_all_is_well():
     done = entry(state=State.DONE, what=Disposition.RELAYED)
     bad = entry(state=State.DONE, what=Disposition.REFUSED)

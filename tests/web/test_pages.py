@@ -1,6 +1,7 @@
 """What the pages show."""
 
 from relay.entry import Cause, Disposition, Event, State
+from relay.errors import SpoolFull
 from relay.reply import Reply
 from relay.upstream import HopState
 from tests.web.conftest import attempt, deferred, outcome
@@ -52,6 +53,15 @@ def test_dropping_everything_is_loud(make_site):
     site.finish(site.put(mail("x")), outcome(what=Disposition.DROPPED))
     page = see(site, "/")
     assert "smtp_enabled is false: EVERY notification is accepted and dropped." in page.words
+    assert site.get("/api/status").json["level"] == "alarm"
+
+
+def test_a_full_spool_is_said_before_all_else(site, monkeypatch):
+    def full(_octets):
+        raise SpoolFull("spool: the disk is full")
+
+    monkeypatch.setattr(site.spool, "room", full)
+    assert "No new mail is taken: spool: the disk is full." in see(site, "/").words
     assert site.get("/api/status").json["level"] == "alarm"
 
 
