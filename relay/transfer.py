@@ -20,7 +20,7 @@ _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 _PADDED = re.compile(rb"[A-Za-z0-9+/]{2}(?:==|[A-Za-z0-9+/]=)")
 _WHITE = b" \t\r\n"
 _BLOCK = 57 * 1024
-_LONE = re.compile(rb"\r*\n")
+_LONE = re.compile(rb"(?<!\r)\r*+\n")
 _LINE_OF_OTHERS = re.compile(rb"(?m)^(?:From |--)[^\r\n]*")
 _TOKEN = re.compile(rb"=[0-9A-F]{2}|[^=]")
 _ILLEGAL_QP = re.compile(rb"[ \t]\r?\n|=(?![0-9A-Fa-f]{2}|\r\n)|[^\t\r\n -~]")
@@ -62,9 +62,7 @@ def _from_qp(octets: Iterable[bytes]) -> Iterator[bytes]:
         data = rest + piece
         cut = data.rfind(b"\n") + 1
         if not cut and len(data) > PIECE:  # an endless line: cut it where no =XX is split
-            cut = len(data) - 2
-            while cut > 0 and b"=" in data[cut - 2 : cut]:
-                cut -= 1
+            cut = max(len(data) - 3 + (data[-3:].find(b"=") if b"=" in data[-3:] else 3), 1)
         rest = data[cut:]
         if cut:
             yield binascii.a2b_qp(data[:cut])
@@ -74,16 +72,25 @@ def _from_qp(octets: Iterable[bytes]) -> Iterator[bytes]:
 
 def canonical(octets: Iterable[bytes]) -> Iterator[bytes]:
     """Lines end in CRLF: bare LF and runs of CR before LF are mended; a CR elsewhere stays."""
-    rest = b""
+    held = 0  # CRs that end what was read so far
     for piece in octets:
-        data = rest + piece
-        cut = len(data.rstrip(b"\r"))
-        data, rest = data[:cut], data[cut:]
+        data = piece.rstrip(b"\r")
+        trailing = len(piece) - len(data)
+        if held and data:
+            text = data.lstrip(b"\r")
+            held += len(data) - len(text)
+            data = text[1:] if text.startswith(b"\n") else text
+            yield from (b"\r\n",) if len(data) < len(text) else _carriage_returns(held)
+            held = 0
         if data:
-            clean = data.count(b"\n") == data.count(b"\r\n") and b"\r\r\n" not in data
-            yield data if clean else _LONE.sub(b"\r\n", data)
-    if rest:
-        yield rest
+            yield _LONE.sub(b"\r\n", data)
+        held += trailing
+    yield from _carriage_returns(held)
+
+
+def _carriage_returns(number: int) -> Iterator[bytes]:
+    for at in range(0, number, PIECE):
+        yield b"\r" * min(PIECE, number - at)
 
 
 def encoded(octets: Iterable[bytes], scheme: str, guard: Sequence[bytes] = ()) -> Iterator[bytes]:
@@ -195,6 +202,10 @@ def qp(data: bytes, guard: Sequence[bytes] = ()) -> bytes:
 
 def _covered(line: bytes, marks: Sequence[bytes]) -> bytes:
     """An encoded line whose begin is encoded further where it is one of `marks`, again in short lines."""
+    if not line.startswith(tuple(marks)):
+        return line
+    if len(line) + 2 <= LONGEST_ENCODED:
+        return b"=%02X" % line[0] + line[1:]
     content, soft = (line[:-1], b"=") if line.endswith(b"=") else (line, b"")
     lines: list[bytes] = []
     while any(content.startswith(mark) for mark in marks):
@@ -212,18 +223,8 @@ def _covered(line: bytes, marks: Sequence[bytes]) -> bytes:
 
 
 def _qp_line(line: bytes) -> bytes:
-    """One line that holds a bare CR, which b2a_qp would leave as it is."""
-    tokens = [bytes((o,)) if (33 <= o <= 126 and o != 61) or o in b" \t" else b"=%02X" % o for o in line]
-    if tokens and tokens[-1] in (b" ", b"\t"):
-        tokens[-1] = b"=%02X" % tokens[-1][0]
-    lines, column = [b""], 0
-    for token in tokens:
-        if column + len(token) > LONGEST_ENCODED - 1:
-            lines.append(b"")
-            column = 0
-        lines[-1] += token
-        column += len(token)
-    return b"=\r\n".join(lines)
+    """One line that holds a bare CR, which is no line end and so encoded."""
+    return binascii.b2a_qp(line, quotetabs=False, istext=False).replace(b"\n", b"\r\n")
 
 
 @dataclass(slots=True)

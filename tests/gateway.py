@@ -3,9 +3,21 @@
 import dataclasses
 from dataclasses import dataclass
 
-from relay import address, encoded_word, mailboxes, message, people, policy, prepare, profiles, routing
+from relay import (
+    address,
+    dialects,
+    encoded_word,
+    mailboxes,
+    message,
+    people,
+    policy,
+    prepare,
+    profiles,
+    rewrite,
+    routing,
+)
 from relay.entry import Client, Entry
-from relay.mail import Envelope, Recipient
+from relay.mail import Envelope, Mail, Recipient
 
 
 def policy_of(**texts: str) -> policy.Policy:
@@ -95,6 +107,13 @@ class Gateway:
         client = Client("127.0.0.1", "tracker.example.com")
         entry = Entry(id, 1_700_000_000.0, envelope, client=client)
         return prepare.prepare(entry, message.BytesBody(raw), self.setting, **more)
+
+    def rewritten(self, message, rcpt=("eve@example.org",)):
+        """The rules alone, for a message whose body is nowhere kept."""
+        stamp = policy.Stamp("1hf7yat00000005", 1_700_000_000.0, self.setting.hostname, self.setting.gateway_id)
+        context = policy.Context(self.policy, dialects.facts_of(message, lambda: ""), stamp)
+        envelope = Envelope(address.parse("h@t.example.com"), tuple(Recipient.accepted(address.parse(r)) for r in rcpt))
+        return rewrite.rewrite(Mail(envelope, message), context)
 
     def __call__(self, raw, rcpt=("in@gw.example.com",), **more):
         prepared = self.prepare(raw, rcpt, **more)

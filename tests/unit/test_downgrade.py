@@ -2,6 +2,7 @@
 
 import base64
 import email
+import tracemalloc
 
 import pytest
 from hypothesis import given, settings
@@ -200,3 +201,46 @@ def test_steps_back_do_not_make_everything_anew():
     assert source.read_so_far < 12 * len(data)
     assert not has_long_line(body)
     assert has_long_line(PatchedBody([Kept(BytesBody(LONG), 0, 4000)]))
+
+
+# --- memory ----------------------------------------------------------------------------------------------
+
+
+class Endless:
+    """Four megabytes that are nowhere kept."""
+
+    size = 4 << 20
+
+    def __init__(self, line):
+        self.block = line * (131072 // len(line))
+
+    def read(self, start, stop):
+        at = start % len(self.block)
+        return (self.block[at:] + self.block)[: min(stop, self.size) - start]
+
+
+LETTERS = "Zeile für Zeile, und noch eine\r\n".encode()
+PARTS = b"--b\r\n\r\nplain\r\n" + b"x" * 2000 + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "line", "options"),
+    [
+        (b"", LETTERS, {"mime_encoding": "none"}),
+        (b"", LETTERS, {"mime_encoding": "auto"}),
+        (b"Content-Type: text/plain; name=x\r\n", LETTERS, {"mime_encoding": "base64"}),
+        (b"Content-Type: multipart/mixed; boundary=b\r\n", PARTS, {"mime_encoding": "none"}),
+        (b"", b"x" * 2000 + b"\r\n", {"rewrite": "off"}),
+    ],
+)
+def test_promise_9_the_whole_road_holds_few_pieces(head, line, options):
+    raw = Message(parse_bytes(b"Subject: x\r\nX-Trac-Project: Harbour\r\n" + head + b"\r\n").fields, Endless(line))
+    tracemalloc.start()
+    mail = Gateway(**options).rewritten(raw)
+    if not mail.refusal:
+        seven = downgrade.seven_bit(mail.message)
+        assert seven is not None
+        assert sum(len(piece) for piece in seven.pieces()) >= raw.body.size
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3 << 20, peak

@@ -2,6 +2,8 @@
 
 import base64
 import binascii
+import re
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -71,3 +73,30 @@ def test_a_survey_of_pieces_is_one_of_the_whole(parts):
     assert (survey.size, survey.high) == (len(data), sum(o > 127 for o in data))
     assert survey.longest == max(len(line) for line in lines)
     assert survey.nul == (b"\0" in data)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "unit"),
+    [
+        ("quoted-printable", b"="),
+        ("quoted-printable", b"=\r\n"),
+        ("quoted-printable", b" \r\n"),
+        ("base64", b"DQ0N"),
+        ("base64", b"DQ14"),
+        ("8bit", b"From x\r\n"),
+        ("8bit", b"--x\r\n"),
+        ("8bit", b" "),
+        ("8bit", b"\r\n"),
+    ],
+)
+def test_four_megabytes_of_anything_cost_linear_time(scheme, unit):
+    data = unit * ((4 << 20) // len(unit))
+    began = time.process_time()
+    text = canonical(decoded(pieces_of(data, PIECE), scheme))
+    assert sum(map(len, encoded(text, "quoted-printable", [b"x"]))) >= 0
+    assert time.process_time() - began < 8
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"x", b"\r\r"]), max_size=30).map(b"".join), st.integers(1, 5))
+def test_a_run_of_cr_is_one_line_end_or_stays(data, size):
+    assert b"".join(canonical(pieces_of(data, size))) == re.sub(rb"\r*\n", b"\r\n", data)
