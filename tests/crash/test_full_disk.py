@@ -1,7 +1,9 @@
 """A disk without room, without inodes, or that fails: 452 or 451 at once, queued mail leaves, all is well again by itself."""
 
+import os
 import re
 import smtplib
+import socket
 import time
 
 import pytest
@@ -73,6 +75,22 @@ def test_a_mail_that_does_not_fit_is_refused_at_mail_and_while_it_comes(relay, s
     assert "ALARM" not in one.log(), "that one mail is too large for the room that is left is no alarm"
     until(lambda: taken(one.port, "Sfits"), "a small one fits", 5)
     arrived(sink, ["Sfits"])
+
+
+def test_a_refused_mail_gives_its_room_back_before_its_end(relay, sink, small):
+    """The client may take hours to send the rest."""
+    one = relay(spool=small.inside / "spool", prefix=small.prefix, options="min_free = 2M").start()
+    small.fill(leave=8 << 20)
+    with socket.create_connection(("127.0.0.1", one.port), 20) as client:
+        replies = client.makefile("rb")
+        client.sendall(b"EHLO x\r\nMAIL FROM:<a@example.com>\r\nRCPT TO:<eve@example.org>\r\nDATA\r\n")
+        while not replies.readline().startswith(b"354"):
+            pass
+        client.sendall(b"Subject: x\r\n\r\n" + (b"x" * 70 + b"\r\n") * 200_000)
+        until(lambda: "ballast" in os.listdir(small.path) and small.room() > 5 << 20, "its file is gone", 10)
+        assert list((small.path / "spool" / "bodies").iterdir()) == []
+        client.sendall(b".\r\n")
+        assert replies.readline().startswith(b"452 4.3.1")
 
 
 def test_a_disk_that_fills_while_large_mails_come(relay, sink, small):
