@@ -61,10 +61,16 @@ def setup(options: LogOptions) -> None:
         root.removeHandler(old)
         old.close()
     handler.of_relay = True  # type: ignore[attr-defined]
+    handler.handleError = _unwritten  # type: ignore[method-assign, assignment]
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     log.setLevel(options.level.upper())
     _Privacy.hide = _PRIVACY[options.addresses]
+
+
+def _unwritten(_record: logging.LogRecord) -> None:
+    """A line that could not be written, the disk being full or nobody reading: no traceback in its place."""
+    COUNTERS["lines_lost"] += 1
 
 
 def clean(text: str) -> str:

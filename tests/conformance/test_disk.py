@@ -189,6 +189,31 @@ def test_the_log_stays_small(sqlite, run):
     run(story())
 
 
+def test_one_connection_writes_and_checkpoints(sqlite, run, monkeypatch, caplog):
+    """So SQLite's race between a checkpoint and another connection's commit (mended in 3.51.3) has no second party."""
+    caplog.set_level("INFO")
+    opened = []
+    real = sqlite3.connect
+
+    def connect(database, **more):
+        opened.append(str(database))
+        return real(database, **more)
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+
+    async def story():
+        async with sqlite.open() as spool:
+            await sqlite.put(spool, "a")
+            await spool.claim(Wanted(), 0)
+            await spool.counts()
+            await spool.peek("a")
+
+    run(story())
+    assert len([name for name in opened if not name.endswith("?mode=ro")]) == 1, opened
+    assert len(opened) > 1
+    assert f"SQLite {sqlite3.sqlite_version}, format" in caplog.text, "which one is in use is logged"
+
+
 def test_readers_can_not_write(sqlite, run):
     async def story():
         async with sqlite.open() as spool:
@@ -230,6 +255,21 @@ def test_nothing_but_a_plain_file_of_ours_is_taken_for_the_spool(sqlite, run, na
             async with sqlite.open():
                 raise AssertionError
         assert not elsewhere.exists() or elsewhere.read_bytes() == b""
+
+    run(story())
+
+
+def test_files_of_another_user_are_named_with_the_cure(sqlite, run):
+    if os.geteuid() != 0:
+        pytest.skip("needs root: a file of another user")
+
+    async def story():
+        async with sqlite.open():
+            pass
+        os.chown(sqlite.folder / "spool.sqlite", 12345, 12345)
+        with pytest.raises(SpoolError, match=r"spool\.sqlite belongs to user 12345: chown it to 0"):
+            async with sqlite.open():
+                raise AssertionError
 
     run(story())
 

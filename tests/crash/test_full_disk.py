@@ -130,6 +130,19 @@ def test_no_inode_is_left(relay, sink, small):
     assert re.search(r"ALARM: spool \S+: \d+ files can still be made on its disk, min_free_inodes is", one.log())
 
 
+def test_a_log_on_the_full_disk_costs_its_lines_only(relay, sink, small):
+    one = relay(spool=small.inside / "spool", prefix=small.prefix)
+    one.config.write_text(one.config.read_text() + f"[log]\nfile = {small.inside / 'relay.log'}\n")
+    one.start()
+    small.fill()
+    for _ in range(80):
+        assert refusal(one.port, "Sx")[:2] == ("MAIL", 452)
+    small.free()
+    until(lambda: taken(one.port, "Safter"), "mail is taken again", 10)
+    until(lambda: "Safter" in (small.path / "relay.log").read_text(), "it is logged again", 10)
+    assert one.log() == "", "nothing of it on standard error"
+
+
 def test_a_start_on_a_full_disk(relay, sink, small):
     """What is queued leaves after a restart too: the reserve makes room for that."""
     one = relay(spool=small.inside / "spool", prefix=small.prefix).start()

@@ -7,6 +7,7 @@ unmounted and mounted again, and the relay started: nobody cleans up by hand.
 
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash import stepped
-from tests.crash.stage import Clients, arrived, doubled
+from tests.crash.stage import Clients, arrived, doubled, octets
 from tests.crash.test_random import check_doubles
 from tests.e2e.tools import until
 
@@ -82,3 +83,23 @@ def test_this_test_can_fail(relay, sink, disk, kind):
     missing = [token for token in acknowledged if token not in sink.taken]
     print(f"{kind}, without syncs: {len(missing)} of {len(acknowledged)} acknowledged mails lost")
     assert not doubled(sink) or missing
+
+
+def test_promises_1_and_3_the_power_is_cut_over_the_outbox(relay, sink, disk, soak):
+    """Spool and outbox on one disk: each acknowledged mail is in the outbox once, whole, with its envelope."""
+    small = disk("ext4")
+    one = relay(spool=small.inside / "spool", prefix=small.prefix)
+    text = one.config.read_text().replace("smtp_server = 127.0.0.1", f"smtp_server =\noutbox = {small.inside}/outbox")
+    one.config.write_text(text)
+    times, acknowledged = cut_and_restart(one, small, sink, 50 if soak else 3)
+    one.start()
+    until(lambda: one.waiting() == 0, "an empty queue")
+    found = [path.read_bytes() for path in (small.path / "outbox" / "new").iterdir()]
+    kept = {re.search(rb"^Subject: crash (\S+)\r$", data, re.M)[1].decode(): data for data in found}
+    assert len(kept) == len(found), "none stands there twice"
+    missing = set(acknowledged) - set(kept)
+    assert not missing, f"LOST: {sorted(missing)[:5]}"
+    for token, data in kept.items():
+        assert data.partition(b"\r\n\r\n")[2] == octets(token).partition(b"\r\n\r\n")[2], f"CORRUPT: {token}"
+    assert len(list((small.path / "outbox" / "envelope").iterdir())) == len(found)
+    print(f"outbox: {len(times)} cuts, {len(acknowledged)} acknowledged, 0 lost, 0 doubled")
