@@ -55,12 +55,13 @@ def _own_listener(loaded: Loaded) -> None:
     listens = loaded.configuration.listener.listen
     for listen in (*listens, Listen(path=loaded.configuration.submission_socket)):
         for section, name, hop in hops:
-            if hop.smtp_server and _is_own(hop.smtp_server, hop.smtp_port or 25, listen):
+            if hop.smtp_server and is_own(hop.smtp_server, hop.smtp_port or 25, listen):
                 text = f"that is this relay's own listener ({listen}): name the mail server that it shall send to"
                 loaded.fault_once(section, name, text)
 
 
-def _is_own(server: str, port: int, listen: Listen) -> bool:
+def is_own(server: str, port: int, listen: Listen) -> bool:
+    """True when that server and port are where this relay listens itself."""
     if listen.path:
         return server == f"unix:{listen.path}"
     if listen.name:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from relay import __version__, authorize, commands, config, control, importing, places, reference
+from relay import __version__, authorize, commands, config, control, doctor, importing, places, reference
 from relay.errors import RelayError
 from relay.loaded import Configuration
 
@@ -65,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.declare(subparsers)
     importing.declare(subparsers)
     authorize.declare(subparsers)
+    doctor.declare(subparsers).set_defaults(function=_doctor)
     drop_in = subparsers.add_parser("sendmail", help="drop-in for sendmail(1)", prefix_chars="+", add_help=False)
     drop_in.add_argument("words", nargs="*")
     drop_in.set_defaults(function=_sendmail)
@@ -129,6 +130,11 @@ def _authorize(arguments: argparse.Namespace) -> int:
     """The commands about OAuth2 tokens."""
     configuration = _configured(arguments)
     return EX_CONFIG if configuration is None else authorize.run(arguments, configuration)
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    """A configuration with faults is what this command is for."""
+    return doctor.run(arguments, config.read(config_path(arguments)))
 
 
 def _explain(arguments: argparse.Namespace) -> int:

@@ -326,13 +326,14 @@ async def _faults(host: str) -> AsyncIterator[None]:
             reply = Reply(451, "4.3.2", f"the server said {said}")
         raise LinkFault(reply, Cause.CONNECT, host) from refused
     except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as fault:
-        if (broken := _tls_fault(fault)) is not None:
+        if (broken := tls_fault(fault)) is not None:
             reply = Reply(454, "4.7.5", f"TLS failed: {_words(broken)}")
             raise LinkFault(reply, Cause.TLS, host) from fault
         raise LinkFault(Reply(451, "4.4.2", _words(fault)), Cause.CONNECT, host) from fault
 
 
-def _tls_fault(fault: BaseException | None) -> ssl.SSLError | None:
+def tls_fault(fault: BaseException | None) -> ssl.SSLError | None:
+    """The TLS error behind a fault, if there is one."""
     while fault is not None:
         if isinstance(fault, ssl.SSLError):
             return fault
@@ -342,7 +343,7 @@ def _tls_fault(fault: BaseException | None) -> ssl.SSLError | None:
 
 def _words(fault: BaseException) -> str:
     """A fault in a few words for a person."""
-    if isinstance(broken := _tls_fault(fault), ssl.SSLCertVerificationError):
+    if isinstance(broken := tls_fault(fault), ssl.SSLCertVerificationError):
         return f"certificate not accepted: {broken.verify_message}"
     if isinstance(fault, ssl.SSLError):
         return (fault.reason or "TLS error").replace("_", " ").lower()

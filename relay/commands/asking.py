@@ -73,12 +73,12 @@ class Asking:
 
     def _step(self, work: Coroutine[Any, Any, T]) -> T:
         assert self._runner is not None
-        with _as_owner(self.configuration.spool.path):
+        with as_owner(self.configuration.spool.path):
             return self._runner.run(work)
 
 
 @contextlib.contextmanager
-def _as_owner(path: str) -> Iterator[None]:
+def as_owner(path: str) -> Iterator[None]:
     """For root: the spool's owner meanwhile. Raises RelayError when there is no spool."""
     try:
         status = os.stat(path)

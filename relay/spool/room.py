@@ -69,6 +69,13 @@ class Room:
         self._looked = float("-inf")
         self._tell("closed", f"{fault}: new mail is refused (452) until there is room")
 
+    def outlook(self) -> tuple[str, str]:
+        """Why no mail fits, and what will soon be the matter, "" for nothing: for who looks on, without a line."""
+        self._refresh()
+        with contextlib.suppress(OSError):
+            self._taken = self._taken or bool(os.listdir(self._reserve))
+        return self._refusal(0), self._early()
+
     @property
     def limited(self) -> bool:
         """True when there is a quota, so that `note` is wanted."""

@@ -18,7 +18,7 @@ FLOORS = [
     },
     {"server", "connection", "listening", "crowd", "descriptors", "upstream", "link", "dialogue", "lookup", "outbox", "spool", "journal", "unixsocket", "systemd", "https", "tokenstore"},
     {"delivery", "history", "reports", "events", "queue", "hops", "renewal", "tokens"},
-    {"config", "loaded", "inifile", "sections", "secretfile", "checks", "profile_checks", "oauth_checks", "authorize", "reference", "app", "statuspage", "web", "cli", "commands", "control", "explain", "importing", "sendmail", "__main__"},
+    {"config", "loaded", "inifile", "sections", "secretfile", "checks", "profile_checks", "oauth_checks", "authorize", "reference", "app", "statuspage", "web", "cli", "commands", "control", "explain", "importing", "sendmail", "doctor", "__main__"},
 ]  # fmt: skip
 BANNED_BELOW_2 = {"asyncio", "socket", "ssl", "os", "time", "random", "threading", "logging"}
 EDGES = [
