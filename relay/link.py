@@ -68,7 +68,7 @@ class Seen:
         """Take down what stands after EHLO and TLS."""
         self.level = level
         self.keywords = {name.upper(): value for name, value in client.esmtp_extensions.items()}
-        self.mechanisms = tuple(_offers(client))
+        self.mechanisms = tuple(dict.fromkeys(name.upper() for name in _offers(client)))
         if inner := client.get_transport_info("ssl_object"):
             self.version, self.cipher = inner.version(), (inner.cipher() or ("",))[0]
             self.certificate = inner.getpeercert() or {}

@@ -132,7 +132,7 @@ def _examined(config: Configuration, hop: Hop, recipient: Address | None) -> Ite
         return
 
     async def rows() -> list[Finding]:
-        return [row async for row in _hop(config, hop, recipient)]
+        return [row async for row in examine(config, hop, recipient)]
 
     if not os.path.exists(config.spool.path):
         yield from asyncio.run(rows())
@@ -142,7 +142,7 @@ def _examined(config: Configuration, hop: Hop, recipient: Address | None) -> Ite
     yield from found
 
 
-async def _hop(config: Configuration, hop: Hop, recipient: Address | None) -> AsyncIterator[Finding]:
+async def examine(config: Configuration, hop: Hop, recipient: Address | None) -> AsyncIterator[Finding]:
     """Name, addresses, token, session; each only where the one before it leaves a way."""
     limits = _limits(config.timeouts)
     row, addresses = await resolve(hop, limits.connect)

@@ -77,7 +77,7 @@ def _features(hop: Hop, seen: Seen) -> Finding:
     missing = [name for name in _TOLD if name not in seen.keywords]
     text = ", ".join(told) or "nothing that matters"
     text += f"; not {', '.join(missing)}" if missing else ""
-    text += f"; AUTH {' '.join(dict.fromkeys(seen.mechanisms))}" if seen.mechanisms else "; no AUTH"
+    text += f"; AUTH {' '.join(seen.mechanisms)}" if seen.mechanisms else "; no AUTH"
     return ok("ehlo", hop.about, text)
 
 
