@@ -23,7 +23,7 @@ from relay.loaded import Configuration
 
 INSTALLED = Path(places.CONFIG)
 INSTALLED_SOCKET = Path(places.RUN, "control.sock")
-LONGEST_REQUEST = 1 << 18
+LONGEST_REQUEST = 1 << 20
 """Octets in a request's line at most."""
 _PATIENCE = 60.0
 """Seconds that either side waits for the other's next octets."""
@@ -96,13 +96,12 @@ class Control:
         if who.uid not in (0, os.geteuid()) and os.getegid() not in who.groups:
             yield {"error": "only root, the relay's user and its group may ask"}
             return
-        async with asyncio.timeout(_PATIENCE):
-            asked = await reader.readline()
         try:
-            request = json.loads(asked)
+            async with asyncio.timeout(_PATIENCE):
+                request = json.loads(await reader.readline())
             following = _following(reader, int(request.pop("octets", 0)))
         except (ValueError, TypeError, AttributeError, RecursionError):
-            yield {"error": "the request is no JSON object"}
+            yield {"error": f"the request is no JSON object of at most {LONGEST_REQUEST} octets"}
             return
         try:
             request["by"] = await asyncio.to_thread(user_name, who.uid)

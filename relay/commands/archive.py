@@ -27,16 +27,20 @@ from typing import IO, Any
 from relay.commands import filters, printing
 from relay.commands.asking import Asking
 from relay.commands.queue import changed, refused, status, still
-from relay.errors import DamagedMail, RelayError
+from relay.errors import DamagedMail, NoSuchMail, RelayError
 from relay.queue.moving import LONGEST_FORM
 
 _PIECE = 65536
+_AT_A_TIME = 200
+"""Mails that are held before they are written."""
+_RESTORED = 50
+"""Mails in one request to put them back: each with its reason, which may be long."""
 
 
 def declare_export(parser: argparse.ArgumentParser) -> None:
     """What only export takes."""
     parser.add_argument(
-        "--output", "-o", metavar="FILE", type=Path, required=True, help="the tar file; - is standard output"
+        "--output", "-o", metavar="FILE", type=Path, help="the tar file; - is standard output, and so is nothing"
     )
     then = parser.add_mutually_exclusive_group()
     then.add_argument("--remove", action="store_true", help="end it here once the file is safe on disk")
@@ -46,15 +50,21 @@ def declare_export(parser: argparse.ArgumentParser) -> None:
 
 def declare_import(parser: argparse.ArgumentParser) -> None:
     """The arguments of import."""
-    parser.add_argument("file", metavar="FILE", type=Path, help="the tar file; - is standard input")
+    parser.add_argument(
+        "file", metavar="FILE", type=Path, nargs="?", default="-", help="the tar file; - is standard input"
+    )
     parser.add_argument("--hold", action="store_true", help="hold what it brings")
     parser.set_defaults(function=bring)
 
 
 def export(arguments: argparse.Namespace, ask: Asking) -> int:
     """`queue export`: see above."""
+    terminal = arguments.output is None and sys.stdout.isatty()
+    arguments.output = arguments.output or Path("-")
     piped = arguments.output == Path("-")
     try:
+        if terminal:
+            raise filters.Usage("name the file: -o FILE")
         if piped and (arguments.remove or arguments.json):
             raise filters.Usage("--remove and --json need a file: standard output is the archive")
         ids = filters.chosen(arguments, ask, "export")
@@ -86,7 +96,7 @@ def export(arguments: argparse.Namespace, ask: Asking) -> int:
 
 def _restore(ask: Asking, before: dict[str, Any]) -> None:
     try:
-        for some in filters.in_chunks(list(before)):
+        for some in filters.in_chunks(list(before), _RESTORED):
             asked = {"do": "restore", "ids": some, "before": {name: before[name] for name in some}}
             list(ask(asked))
     except RelayError as fault:
@@ -124,14 +134,15 @@ def _written(
 ) -> Iterator[dict[str, Any]]:
     """Write the mails of these ids; what became of each. `before` gets what those were that are set aside."""
     with tarfile.open(fileobj=file, mode="w|") as tar:
-        for some in filters.in_chunks(ids):
-            for row in _set_aside(arguments, ask, some):
-                stored = row.pop("entry", None)
-                if stored is not None:
-                    if not arguments.copy:
-                        before[row["id"]] = {name: stored.get(name) for name in ("state", "reason", "due")}
-                    _add(tar, ask, row["id"], stored)
-                yield row
+        for some in filters.in_chunks(ids, _AT_A_TIME):
+            rows = list(_set_aside(arguments, ask, some))
+            forms = {row["id"]: row.pop("entry") for row in rows if row.get("entry")}
+            if not arguments.copy:
+                before |= {
+                    n: {name: form.get(name) for name in ("state", "reason", "due")} for n, form in forms.items()
+                }
+            gone = {name for name, form in forms.items() if not _added(tar, ask, name, form)}
+            yield from (row | _GONE if row["id"] in gone else row for row in rows)
 
 
 def _set_aside(arguments: argparse.Namespace, ask: Asking, ids: list[str]) -> Iterator[dict[str, Any]]:
@@ -141,32 +152,35 @@ def _set_aside(arguments: argparse.Namespace, ask: Asking, ids: list[str]) -> It
         return
     for row in ask({"do": "form", "ids": ids}):
         found = row["entry"] is not None
-        yield row | {
-            "result": "done" if found else "gone",
-            "text": "copied" if found else "is not in the queue any more",
-        }
+        yield row | ({"result": "done", "text": "copied"} if found else _GONE)
 
 
-def _add(tar: tarfile.TarFile, ask: Asking, name: str, stored: dict[str, Any]) -> None:
-    octets = _Octets(line["octets"] for line in ask({"do": "cat", "id": name}))
+_GONE = {"result": "gone", "text": "is not in the queue any more"}
+
+
+def _added(tar: tarfile.TarFile, ask: Asking, name: str, stored: dict[str, Any]) -> bool:
+    """Write one mail; False for one that is only copied, and has left meanwhile."""
+    lines = ask({"do": "cat", "id": name})
+    try:
+        first = [line["octets"] for line in itertools.islice(lines, 1)]
+    except NoSuchMail:
+        return False
+    octets = _Octets(itertools.chain(first, (line["octets"] for line in lines)))
     form = json.dumps(stored, ensure_ascii=False, indent=1).encode("utf-8", "surrogatepass")
     for suffix, size, content in (("json", len(form), io.BytesIO(form)), ("eml", stored.get("size", 0), octets)):
         member = tarfile.TarInfo(f"{name}.{suffix}")
         member.size, member.mode, member.mtime = size, 0o600, int(stored["received_at"])
         tar.addfile(member, content)
+    return True
 
 
-class _Octets(io.RawIOBase):
+class _Octets:
     """The octets of `queue cat`, as a file that can be read once."""
 
     def __init__(self, pieces: Iterable[str]) -> None:
         self._pieces, self._left = iter(pieces), b""
 
-    def readable(self) -> bool:
-        """Yes."""
-        return True
-
-    def read(self, size: int = -1) -> bytes:
+    def read(self, size: int = 0, /) -> bytes:
         """Exactly `size` octets, fewer at the end only."""
         while size > len(self._left) and (piece := next(self._pieces, None)) is not None:
             self._left += base64.b64decode(piece)

@@ -127,6 +127,6 @@ def _confirm(question: str) -> None:
         raise Declined
 
 
-def in_chunks(ids: list[str]) -> list[list[str]]:
+def in_chunks(ids: list[str], chunk: int = CHUNK) -> list[list[str]]:
     """The ids of one request after the other."""
-    return [ids[at : at + CHUNK] for at in range(0, len(ids), CHUNK)]
+    return [ids[at : at + chunk] for at in range(0, len(ids), chunk)]

@@ -90,8 +90,8 @@ def test_through_a_pipe(relay, other, hop):
     relay.send(b"Subject: one\r\n\r\nx\r\n")
     relay.wait_log("status=deferred")
     hopping(other, hop.port).start()
-    archive = relay.run("queue", "export", "--all", "--yes", "-o", "-").stdout
-    assert "imported" in other.command("queue", "import", "-", input=archive)
+    archive = relay.run("queue", "export", "--all", "--yes").stdout
+    assert "imported" in other.command("queue", "import", input=archive)
     until(lambda: hop.subjects == ["one"], "it leaves")
 
 

@@ -152,6 +152,7 @@ DAMAGES = {
     "longer": lambda form, body: (form, body + b"x\r\n"),
     "a bare LF": lambda form, body: (form, body[:-2] + b"\n\n"),
     "a bare CR": lambda form, body: (form, body[:-1] + b"\r"),
+    "a bare CR inside": lambda form, body: (form, body[:-4] + b"\r" + body[-3:]),
     "a NUL": lambda form, body: (form, body[:-3] + b"\0\r\n"),
     "another id": lambda form, body: ({**form, "id": "../../etc/passwd"}, body),
     "a later format": lambda form, body: ({**form, "v": 99}, body),
