@@ -31,7 +31,7 @@ def originator(mail: Mail, context: Context) -> Mail:
         written = None  # `From: Harbour`: a tracker's name without an address
     kept = _authors(message) if policy.from_ == "keep" else []
     if not kept:
-        display = policy.smtp_from_name or context.project
+        display = _shown(policy.smtp_from_name) or _shown(context.project)
         forced = _put_mailbox(message, "From", Mailbox(display, sender))
         if forced is not message:
             message = forced.remove("sender")
@@ -39,6 +39,11 @@ def originator(mail: Mail, context: Context) -> Mail:
     message = _reply_to(message, context, _answered(mail, context, written, sender))
     mail = mail.with_message(message)
     return _reverse_path(mail, context, sender, kept)
+
+
+def _shown(name: str) -> str:
+    """A display name on one line; "" where nothing of it can be seen."""
+    return encoded_word.clean(name).strip()
 
 
 def _authors(message: Message) -> list[Address]:

@@ -156,6 +156,6 @@ def _one(box: Mailbox, first: int) -> str:
     if not box.display:
         return address
     name = encoded_word.encode_phrase(box.display, first)
-    last = len(name.rsplit("\r\n", 1)[-1])
-    glue = " " if last + len(address) + 4 <= LONGEST_LINE or "\r\n" not in name else "\r\n "
+    column = len(name.rsplit("\r\n", 1)[-1]) + (0 if "\r\n" in name else first)
+    glue = "\r\n " if "=?" in name and column + len(address) + 4 > LONGEST_LINE else " "
     return f"{name}{glue}<{address}>"

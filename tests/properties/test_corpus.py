@@ -8,6 +8,7 @@ without 8BITMIME has the same parts again. Then the same for these mails with st
 import email
 import re
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -81,9 +82,24 @@ def goes_through(octets, relay):
     assert not re.search(rb"\r(?!\n)|(?<!\r)\n|\0", left)
     assert max(map(len, left.split(b"\r\n"))) <= 998
     sender = "" if mail.envelope.reverse_path is None else str(mail.envelope.reverse_path)
-    again = relay.prepare(left, [str(r.address) for r in mail.envelope.recipients], mail_from=sender)
+    recipients = [r.address for r in mail.envelope.recipients]
+    again = relay.prepare(left, list(map(str, recipients)), mail_from=sender)
     assert bytes(again.routed[0][1].message) == left
+    through_another_gateway(left, relay, recipients, sender)
     return mail.message
+
+
+def through_another_gateway(left, relay, recipients, sender):
+    """Example 45 for any mail: a second gateway of the same configuration only adds its own trace fields."""
+    other = Gateway("gw2.example.com")
+    other.setting = replace(relay.setting, hostname="gw2.example.com", gateway_id="gw2.example.com")
+    prepared = other.prepare(left, list(map(str, recipients)), mail_from=sender, id="1hf7yat00000009")
+    mail = prepared.routed[0][1]
+    assert [r.address for r in mail.envelope.recipients] == recipients
+    assert ("" if mail.envelope.reverse_path is None else str(mail.envelope.reverse_path)) == sender
+    octets = bytes(mail.message)
+    assert octets.endswith(left)
+    assert [f.name for f in parse_bytes(octets[: -len(left)]).fields] == ["received", "x-tracker-relay"]
 
 
 @pytest.mark.parametrize("file", FILES, ids=[f"{file.parent.name}-{file.name}" for file in FILES])

@@ -173,3 +173,29 @@ def test_every_charset_that_is_read_reads_any_octets(name):
 def test_other_names_are_no_charsets(name):
     assert known(name) == ""
     assert encoded_word.decode(f"=?{name}?q?x?=") == f"=?{name}?q?x?="
+
+
+def test_a_name_of_which_nothing_can_be_seen_is_none():
+    left = Gateway(smtp_from_name="\x1b")(harbour(), TO)
+    assert left.fields("From")[0].raw == b"From: Harbour <bot@example.com>\r\n"
+
+
+@pytest.mark.parametrize("name", ["é", "é" * 20, "é" * 40, "日本語のプロジェクト" * 9])
+def test_no_line_with_an_encoded_word_is_over_76_columns(name):
+    sender = "a.very.long.local.part.indeed+tag@a.very.long.domain.example.org"
+    raw = Gateway(smtp_from_name=name, smtp_from=sender)(harbour(), TO).fields("From")[0].raw
+    assert all(len(line) <= 76 for line in raw.split(b"\r\n") if b"=?" in line)
+    assert raw.count(b"<") == 1
+
+
+# --- signatures of others --------------------------------------------------------------------------------
+
+
+def test_a_dkim_signature_stays_and_so_does_the_body_it_covers_where_nothing_needs_to_change():
+    """A verifier ignores a signature that fits no more (RFC 6376 6.1): taking it away is no rule's business."""
+    signature = "v=1; a=rsa-sha256; d=t.example.com; s=x; h=from:\r\n\tsubject; bh=abc=;\r\n\tb=def=="
+    raw = harbour(DKIM_Signature=signature, body="The crane jams.  \r\n\r\n\r\n")
+    for encoding in ("auto", "none", "keep"):
+        left = Gateway(mime_encoding=encoding)(raw, TO)
+        assert left.fields("DKIM-Signature")[0].raw == f"DKIM-Signature: {signature}\r\n".encode()
+        assert left.raw.partition(b"\r\n\r\n")[2] == raw.partition(b"\r\n\r\n")[2]
