@@ -150,6 +150,13 @@ class ListenerOptions:
     )
     max_recipients: int = option(1000, "Recipients of one mail", integer(1, 100_000))
     max_hops: int = option(100, "Received fields in a mail before it counts as a loop", integer(1, 1000))
+    duplicate_window: float = option(
+        300.0,
+        "How long a mail that is sent again (the same Message-ID, envelope, client and content) is answered 250"
+        " and kept only once, until a restart; 0: every mail is kept",
+        duration,
+        shown="5m",
+    )
     idle_timeout: float = option(300.0, "How long a client may be silent", duration, shown="5m")
 
 

@@ -17,6 +17,7 @@ from relay import __version__, config, descriptors, journal, outbox, spool
 from relay.connection import Setting as ListenerSetting
 from relay.control import Control, socket_path
 from relay.delivery import Delivery
+from relay.duplicates import Duplicates
 from relay.entry import Attempt, Entry, new_id
 from relay.errors import RelayError
 from relay.events import Events
@@ -74,6 +75,7 @@ class Relay:
             self.setting.hostname,
             profiles=lambda: [profile.name for profile in self.setting.profiles],
         )
+        self.duplicates = Duplicates()
         self.listener = Listener(self._listener_setting(), configuration.submission_socket, service.sockets)
         reports = Reports(self.spool, _id, self.setting.hostname)
         self.queue = Queue(Parts(self.spool, time.time, self.delivery.wake, self._prepare, reports, self._schedule))
@@ -96,6 +98,7 @@ class Relay:
             setting.gateway_id,
             self.delivery.wake,
             self._assigned,
+            self.duplicates,
         )
 
     def _assigned(self, entry: Entry, message: Message) -> Entry:

@@ -16,7 +16,7 @@ import re
 import socket
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -24,6 +24,7 @@ from aiosmtpd.smtp import SMTP
 
 from relay import admission, journal, unixsocket
 from relay.admission import ListenerOptions
+from relay.duplicates import Duplicates
 from relay.entry import Client, Entry
 from relay.message import Message
 from relay.reply import Reply
@@ -55,7 +56,7 @@ class Setting:
     """What a session needs besides its socket.
 
     `new_id` and `clock` make ids and wall-clock seconds; `queued` hears of every mail that was kept;
-    `assigned` gives a new entry its profile, by the header of its mail.
+    `assigned` gives a new entry its profile, by the header of its mail. `duplicates` outlasts a reload.
     """
 
     options: ListenerOptions
@@ -66,6 +67,7 @@ class Setting:
     gateway_id: str
     queued: Callable[[], None] = lambda: None
     assigned: Callable[[Entry, Message], Entry] = lambda entry, _message: entry
+    duplicates: Duplicates = field(default_factory=Duplicates)
 
 
 Met = Callable[[Client, ListenerOptions], Reply | None]

@@ -102,6 +102,19 @@ def accepted(entry: Entry) -> None:
     )
 
 
+def duplicate(entry: Entry, kept: str) -> None:
+    """A mail came again, and is kept once: as `kept`."""
+    COUNTERS["duplicates"] += 1
+    fields = {"client": clean(entry.client.shown), "message_id": escaped(entry.message_id)}
+    _tell(
+        logging.INFO,
+        "duplicate",
+        kept,
+        "sent again by client=%(client)s, message-id=%(message_id)s: kept once",
+        fields,
+    )
+
+
 def rejected(client: Client, reply: Reply, what: str) -> None:
     """The listener refused a command, a mail or a connection; `what` is the command or stage."""
     COUNTERS[f"rejected_{reply.code // 100}xx"] += 1

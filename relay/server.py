@@ -15,6 +15,7 @@ from relay import admission, encoded_word, journal, message
 from relay.address import Address, AddressError, parse_path
 from relay.connection import Connection, Setting
 from relay.dataphase import DataPhase
+from relay.duplicates import key_of
 from relay.entry import Entry, Event
 from relay.errors import SpoolFull
 from relay.mail import Envelope, Recipient
@@ -246,11 +247,20 @@ class Session(Connection):
             summary=encoded_word.decode(mail.text("subject")[:1000])[:200],
             events=(Event(now, "accepted", f"from {self.client.shown} by {self.client.listener}"),),
         )
-        entry = setting.assigned(entry, mail)
-        await setting.spool.put(entry, draft)
-        journal.accepted(entry)
-        setting.queued()
-        return Reply(250, "2.0.0", f"queued as {entry.id}")
+
+        async def keep() -> str:
+            mine = setting.assigned(entry, mail)
+            await setting.spool.put(mine, draft)
+            journal.accepted(mine)
+            setting.queued()
+            return mine.id
+
+        window = setting.options.duplicate_window
+        key = await key_of(entry, mail) if window else b""
+        kept, known = await setting.duplicates.once(key, window, keep)
+        if known:
+            journal.duplicate(entry, kept)
+        return Reply(250, "2.0.0", f"queued as {kept}")
 
     def _rset(self, _argument: bytes) -> None:
         self._transaction = None
