@@ -55,10 +55,12 @@ class Room:
                 self._tell("closed", f"{text}: new mail is refused (452) until there is room")
             raise SpoolFull(f"spool: {text}")
         self._free -= octets
+        if self._state == "closed" and not self._roomy():
+            return  # a little room comes and goes: no line for each time
         if warning := self._early():
             self._tell("tight", warning)
         else:
-            self._tell("open", "there is room for mail again")
+            self._tell("open", "")
 
     def note(self, used: Mapping[str, int]) -> None:
         """The octets that wait, by profile."""
@@ -89,7 +91,8 @@ class Room:
         try:
             disk = os.statvfs(str(self._folder))
         except OSError:
-            return  # what is wrong there shows itself when something is written
+            self._free, self._inodes = 1 << 62, 1  # what is wrong there shows itself when something is written
+            return
         options, whole = self._options, disk.f_blocks * disk.f_frsize
         self._free = disk.f_bavail * disk.f_frsize
         self._keep = min(MIN_FREE, whole // SHARE) if options.min_free is None else options.min_free
@@ -131,22 +134,26 @@ class Room:
             return f"{_size(sum(self._used.values()))} of mail wait; above {_size(quota)} (quota) more is refused"
         return ""
 
+    def _roomy(self) -> bool:
+        """A tenth more room than is needed."""
+        quota, need = self._options.quota, self._needed
+        return self._free >= need + need // 10 and (not quota or sum(self._used.values()) <= quota * 9 // 10)
+
     def _tell(self, state: str, text: str) -> None:
-        """Say it when it is new; the way back from tight to open needs no line."""
-        before, self._state = self._state, state
-        now = self._clock()
+        """Say it when it is new, but not the same within QUIET seconds: then it is said later, if it is still so."""
+        now, before = self._clock(), self._state
         if state == before or now - self._said.get(state, float("-inf")) < QUIET:
             return
-        if state == "open" and before == "tight":
-            return
-        self._said[state] = now
-        line = f"spool {self._folder}: {text}"
+        self._state = state
         if state == "closed":
-            journal.alarm(line)
+            journal.alarm(f"spool {self._folder}: {text}")
         elif before == "closed":
             journal.info("", f"spool {self._folder}: there is room for mail again")
+        elif state == "tight":
+            journal.warning("", f"spool {self._folder}: {text}")
         else:
-            journal.warning("", line)
+            return  # from tight to open: that needs no line
+        self._said[state] = now
 
     # -- the reserve ---------------------------------------------------------------------------------
 
@@ -187,10 +194,15 @@ class Room:
 
     def prepare(self) -> None:
         """Before the spool is opened: on a full disk give the reserve back first, SQLite needs two files and a page."""
+        self._refresh()
+        with contextlib.suppress(OSError):
+            sizes = [(self._reserve / str(number)).stat().st_size for number in range(_FILES)]
+            self._taken = min(sizes) >= self._spare // _FILES
         with contextlib.suppress(OSError):
             disk = os.statvfs(str(self._folder))
             if disk.f_bavail * disk.f_frsize < 1 << 20 or (disk.f_files and disk.f_favail < _FILES):
                 self.release()
+        self._looked = float("-inf")
 
     def tend(self) -> None:
         """Now and then, also when no mail comes: look at the disk, say what has changed, take the reserve again."""

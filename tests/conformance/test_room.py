@@ -139,6 +139,41 @@ def test_the_reserve_is_no_room_for_new_mail(room, disk, tmp_path):
     assert len(os.listdir(tmp_path / "reserve")) == 4
 
 
+def test_a_reserve_that_is_there_already_counts_at_the_next_start(room, disk, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "posix_fallocate", lambda descriptor, _, octets: os.truncate(descriptor, octets))
+    room()
+    disk.free = 33 * MB
+    again = Room(SpoolOptions(path=str(tmp_path)))
+    again.prepare()
+    again.check()
+
+
+def test_what_was_said_just_now_is_said_later_if_it_is_still_so(tmp_path, disk, caplog):
+    now = [0.0]
+    one = Room(SpoolOptions(path=str(tmp_path)), clock=lambda: now[0])
+    one.tend()
+    for free in (10, 500, 10):
+        now[0] += 1
+        disk.free = free * MB
+        one.tend()
+    assert len(lines(caplog, "ERROR")) == 1
+    now[0] += 60
+    one.tend()
+    assert len(lines(caplog, "ERROR")) == 2
+
+
+def test_a_disk_at_the_edge_is_no_stream_of_lines(tmp_path, disk, caplog):
+    caplog.set_level("INFO")
+    now = [0.0]
+    one = Room(SpoolOptions(path=str(tmp_path)), clock=lambda: now[0])
+    one.tend()
+    for n in range(500):
+        now[0] += 1
+        disk.free = (31 + n % 2) * MB
+        one.tend()
+    assert len(caplog.records) <= 2
+
+
 def test_a_full_disk_at_the_start_gets_the_reserve_first(room, disk, tmp_path):
     one = room()
     disk.free = 4096

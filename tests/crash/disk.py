@@ -36,7 +36,8 @@ class Disk:
             environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin"}
             subprocess.run([*MAKE[kind], *options, self.image], check=True, capture_output=True, env=environment)
         self.holder = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; exec sleep 3000"],
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; exec cat"],
+            stdin=subprocess.PIPE,  # it ends when we do, however that comes
             stdout=subprocess.PIPE,
         )
         assert self.holder.stdout.readline() == b"ready\n"
@@ -96,4 +97,5 @@ class Disk:
         """The namespace, and all that is mounted in it, ends with its last process."""
         self.holder.kill()
         self.holder.wait()
+        self.holder.stdin.close()
         self.holder.stdout.close()
