@@ -9,6 +9,9 @@ from relay.commands.asking import Asking
 from relay.entry import State
 from relay.options import duration
 
+CHUNK = 1000
+"""Ids in one request at most."""
+
 
 class Usage(Exception):
     """The command line asks for nothing that can be done; its text says why."""
@@ -113,10 +116,6 @@ def find(ask: Asking, verb: str, filtered: dict[str, Any], wanted: Sequence[str]
         request = {"do": "find", "for": verb, "search": some, "states": list(wanted), "spare_exported": spare}
         found += [(row["id"], row["state"]) for line in ask(request) for row in line["entries"]]
     return found
-
-
-CHUNK = 1000
-"""Ids in one request at most."""
 
 
 def _confirm(question: str) -> None:

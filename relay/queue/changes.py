@@ -12,7 +12,6 @@ ADMINISTRATOR = "administrator"
 """The rule that answers for a recipient who was dropped or bounced by hand."""
 EXPORTED = "exported to "
 """How the reason of an entry begins that waits here while its copy is elsewhere."""
-
 EXPORTED_EVENT = "exported"
 """The last event of an entry that has ended here because its copy is elsewhere."""
 

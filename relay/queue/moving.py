@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Any
 
+from relay import journal
 from relay.entry import Entry, State, decode, encode
 from relay.errors import DamagedMail
 from relay.queue.changes import EXPORTED, EXPORTED_EVENT, Word
@@ -68,9 +69,11 @@ async def take_in(
         await _fill(draft, rest, octets)
         if draft.size != entry.size:
             raise DamagedMail(f"{entry.id} has {draft.size} octets, not {entry.size}")
-        await spool.put(_arrived(entry, word, hold=request.get("hold") is True), draft)
+        here = _arrived(entry, word, hold=request.get("hold") is True)
+        await spool.put(here, draft)
     finally:
         draft.discard()  # does nothing once the spool has it
+    journal.info(here.id, f"imported: {here.events[-1].text}")
     wake()
     yield {"id": entry.id, "result": "done", "text": "imported"}
 

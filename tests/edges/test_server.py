@@ -95,6 +95,7 @@ def test_a_pipelined_session_in_one_packet(stage, run):
     [
         b"POST / HTTP/1.1\r\nHost: x\r\n\r\nEHLO x\r\nMAIL FROM:<>\r\n",
         b"GET / HTTP/1.0\r\n",
+        b"PROPFIND /x HTTP/1.1\r\nHost: x\r\n\r\nMAIL FROM:<>\r\n",
         b"\x16\x03\x01\x02\n",
         b"*1\r\n$4\r\nPING\r\n",
     ],

@@ -201,3 +201,18 @@ def test_the_form_is_what_the_spool_keeps(stage, run):
             assert json.loads(encode(entry).decode("utf-8", "surrogatepass")) == form
 
     run(story)
+
+
+def test_an_imported_mail_begins_its_lines_in_the_log(stage, run, tmp_path, caplog):
+    async def story():
+        async with stage.open():
+            await stage.put("a")
+            form, body = await exported(stage, "a")
+        other = Stage(stage.engine, tmp_path / "other")
+        async with other.open():
+            await take_in(other, form, body, to="q.tar")
+
+    with caplog.at_level("INFO", logger="tracker-relay"):
+        run(story)
+    told = [record.getMessage() for record in caplog.records]
+    assert "a: imported: from q.tar by an administrator (root)" in told
