@@ -135,6 +135,13 @@ class ListenerOptions:
         "Local users who may send over unix sockets, by name or number; @NAME is a group; empty: everybody",
         local_users,
     )
+    tls_certificate: str = option(
+        "", "The listener's own certificate chain, in PEM: STARTTLS is offered, and port 465 speaks TLS at once", path
+    )
+    tls_key: str = option("", "Its private key, in PEM; empty: it stands in tls_certificate too", path)
+    passwd_file: str = option(
+        "", "Who may log in (`tracker-relay passwd`): hosts outside `allow` may then send after AUTH", path
+    )
     max_size: int = option(50 << 20, "Octets in a mail at most", size, shown="50M")
     bare_newline: str = option(
         "normalize", "A bare LF in a mail: normalize (to CRLF) or refuse", choice("normalize", "refuse")
@@ -169,10 +176,10 @@ def user_allowed(uid: int, groups: frozenset[int], options: ListenerOptions) -> 
 
 
 def client_allowed(address: str, options: ListenerOptions) -> Reply | None:
-    """Whether a client of this address may send."""
+    """Whether a client of this address may send without AUTH; a network of all addresses says that of nobody."""
     ip = ipaddress.ip_address(address.partition("%")[0])
     ip = getattr(ip, "ipv4_mapped", None) or ip
-    if any(ip in network for network in options.allow if network.version == ip.version):
+    if any(ip in network for network in options.allow if network.version == ip.version and network.prefixlen):
         return None
     return Reply(554, "5.7.1", "this host may not send here")
 

@@ -21,6 +21,7 @@ from relay.duplicates import Duplicates
 from relay.entry import Attempt, Entry, new_id
 from relay.errors import RelayError
 from relay.events import Events
+from relay.gate import gate_of
 from relay.hops import VERBS, Hops
 from relay.listening import Listener
 from relay.loaded import Configuration, profiles_of, token_folder, upstreams_of
@@ -76,6 +77,7 @@ class Relay:
             profiles=lambda: [profile.name for profile in self.setting.profiles],
         )
         self.duplicates = Duplicates()
+        self.gate = gate_of(configuration.listener)
         self.listener = Listener(self._listener_setting(), configuration.submission_socket, service.sockets)
         reports = Reports(self.spool, _id, self.setting.hostname)
         self.queue = Queue(Parts(self.spool, time.time, self.delivery.wake, self._prepare, reports, self._schedule))
@@ -99,6 +101,7 @@ class Relay:
             self.delivery.wake,
             self._assigned,
             self.duplicates,
+            self.gate,
         )
 
     def _assigned(self, entry: Entry, message: Message) -> Entry:
@@ -201,6 +204,7 @@ class Relay:
         self.setting = setting_of(self.configuration)
         self.upstreams.timeouts = new.timeouts
         self.tokens.use(upstreams_of(self.configuration))
+        self.gate = gate_of(self.configuration.listener)
         self.listener.setting = self._listener_setting()
         self._make_room()
         self.delivery.wake()

@@ -3,10 +3,11 @@
 import ipaddress
 import os
 import socket
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from relay import dkim, oauth_checks, routing, secretfile
+from relay import dkim, gate, oauth_checks, passwords, routing, secretfile
 from relay.admission import Listen
 from relay.loaded import Loaded
 from relay.profile_checks import PROFILE_CHECKS
@@ -76,13 +77,57 @@ def is_own(server: str, port: int, listen: Listen) -> bool:
 def _open_relay(loaded: Loaded) -> None:
     listener = loaded.configuration.listener
     for network in listener.allow:
-        if network.prefixlen == 0:
+        if network.prefixlen == 0 and not listener.passwd_file:
             text = f"{network} is everybody, and there is no AUTH: name the networks that may send"
             loaded.fault("listener", "allow", text)
     beyond = [listen for listen in listener.listen if listen.host and not routing.is_local(listen.host)]
-    if beyond and not loaded.given("listener", "allow"):
+    if beyond and not loaded.given("listener", "allow") and not listener.passwd_file:
         text = f"{beyond[0]} can be reached from other hosts: set allow to the networks that may send"
         loaded.fault("listener", "listen", text)
+    if beyond and listener.passwd_file and not listener.tls_certificate:
+        text = f"no password is taken from other hosts ({beyond[0]}) without TLS: set tls_certificate too"
+        loaded.fault("listener", "passwd_file", text)
+
+
+def _gate(loaded: Loaded) -> None:
+    listener = loaded.configuration.listener
+    if listener.tls_key and not listener.tls_certificate:
+        loaded.fault("listener", "tls_key", "there is no tls_certificate that it belongs to: set it too")
+    for name in ("tls_certificate", "tls_key"):
+        held = getattr(listener, name)
+        if held and (name == "tls_key" or not listener.tls_key) and (why := secretfile.exposed(Path(held))):
+            (loaded.warn_once if loaded.ini.lenient and Path(held).exists() else loaded.fault)("listener", name, why)
+            return
+    try:
+        gate.context_of(listener)
+    except ssl.SSLError as fault:
+        mismatch = fault.reason == "KEY_VALUES_MISMATCH"
+        text = "no certificate with its private key can be read: both in PEM, the key without a pass phrase"
+        loaded.fault("listener", "tls_certificate", "the key belongs to another certificate" if mismatch else text)
+    except OSError as fault:
+        loaded.fault("listener", "tls_certificate", f"{fault.filename or ''}: {fault.strerror}")
+    if listener.passwd_file:
+        _passwords(loaded, Path(listener.passwd_file))
+    tls_ports = [listen for listen in listener.listen if listen.port == gate.IMPLICIT_PORT and listen.host]
+    if tls_ports and not listener.tls_certificate:
+        loaded.fault(
+            "listener", "listen", f"{tls_ports[0]}: port 465 speaks TLS at once: set tls_certificate, or another port"
+        )
+
+
+def _passwords(loaded: Loaded, path: Path) -> None:
+    if why := secretfile.exposed(path):
+        (loaded.warn_once if loaded.ini.lenient and path.exists() else loaded.fault)("listener", "passwd_file", why)
+        return
+    try:
+        known, faults = passwords.read(path.read_text("utf-8"))
+    except (OSError, UnicodeError) as fault:
+        loaded.fault("listener", "passwd_file", f"{path}: {getattr(fault, 'strerror', None) or 'not UTF-8'}")
+        return
+    for number, text in faults:
+        loaded.fault("listener", "passwd_file", f"{path}:{number}: {text}")
+    if not known and not faults:
+        loaded.warn_once("listener", "passwd_file", f"{path} names nobody: tracker-relay passwd LOGIN")
 
 
 def _clashes(loaded: Loaded) -> None:
@@ -171,6 +216,7 @@ CHECKS: tuple[Callable[[Loaded], None], ...] = (
     _dkim,
     _own_listener,
     _open_relay,
+    _gate,
     _clashes,
     *PROFILE_CHECKS,
     oauth_checks.tokens,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from relay import __version__, authorize, commands, config, control, doctor, importing, places, reference
+from relay.commands import passwd
 from relay.errors import RelayError
 from relay.loaded import Configuration
 
@@ -66,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     importing.declare(subparsers)
     authorize.declare(subparsers)
     doctor.declare(subparsers).set_defaults(function=_doctor)
+    passwd.declare(subparsers).set_defaults(function=_passwd)
     drop_in = subparsers.add_parser("sendmail", help="drop-in for sendmail(1)", prefix_chars="+", add_help=False)
     drop_in.add_argument("words", nargs="*")
     drop_in.set_defaults(function=_sendmail)
@@ -105,9 +107,10 @@ def _check(arguments: argparse.Namespace) -> int:
     return EX_CONFIG if loaded.faults else EX_OK
 
 
-def _configured(arguments: argparse.Namespace) -> Configuration | None:
-    """The configuration; None, with its faults on stderr, when it is not usable."""
+def _configured(arguments: argparse.Namespace, but: str = "") -> Configuration | None:
+    """The configuration; None, with its faults on stderr, when it is not usable, those of the option `but` apart."""
     loaded = config.read(config_path(arguments))
+    loaded.faults = [fault for fault in loaded.faults if fault.option != but or not but]
     for line in loaded.fault_lines():
         print(line, file=sys.stderr)
     return None if loaded.faults else loaded.configuration
@@ -172,6 +175,17 @@ def _sendmail(arguments: argparse.Namespace) -> int:
     from relay import sendmail  # noqa: PLC0415 - `__main__` calls it without all the rest
 
     return sendmail.main(arguments.words, arguments.config)
+
+
+def _passwd(arguments: argparse.Namespace) -> int:
+    configuration = _configured(arguments, but="passwd_file")
+    if configuration is None:
+        return EX_CONFIG
+    try:
+        return passwd.run(arguments, configuration)
+    except RelayError as fault:
+        print(f"tracker-relay: {fault}", file=sys.stderr)
+        return EX_DATAERR
 
 
 def _reference(_arguments: argparse.Namespace) -> int:

@@ -14,10 +14,10 @@ does not read, and answer our faults with a permanent 500 (measured; each has it
 import asyncio
 import re
 import socket
+import ssl
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from aiosmtpd.smtp import SMTP
@@ -26,8 +26,9 @@ from relay import admission, journal, unixsocket
 from relay.admission import ListenerOptions
 from relay.duplicates import Duplicates
 from relay.entry import Client, Entry
+from relay.gate import Gate, upgraded
 from relay.message import Message
-from relay.reply import Reply
+from relay.reply import Reply, wire_form
 from relay.spool import Spool
 
 MAX_COMMAND = 4096
@@ -68,6 +69,7 @@ class Setting:
     queued: Callable[[], None] = lambda: None
     assigned: Callable[[Entry, Message], Entry] = lambda entry, _message: entry
     duplicates: Duplicates = field(default_factory=Duplicates)
+    gate: Gate = field(default_factory=Gate)
 
 
 Met = Callable[[Client, ListenerOptions], Reply | None]
@@ -94,6 +96,12 @@ class Connection(SMTP):
         self._at = 0
         self.content: Callable[[bytes], bytes] | None = None
         """Takes what arrives while a mail's content is awaited; gives what followed its final dot."""
+        self.expect: Callable[[bytes], None] | None = None
+        """Takes the next line, which is no command."""
+        self.secure = False
+        """True once TLS protects the connection."""
+        self.must_log_in = False
+        """True for a client that may send only after AUTH."""
         self._met, self._ended = met, ended
         self._farewell: Reply | None = None
         self._holding: asyncio.Task[None] | None = None
@@ -125,7 +133,10 @@ class Connection(SMTP):
             # Made by hand, or handed over, a listening socket has no TCP_NODELAY: 44 ms for every mail.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             address = transport.get_extra_info("peername")[0]
+            self.secure = transport.get_extra_info("ssl_object") is not None
             self._refusal = admission.client_allowed(address, self.setting.options)
+            if self._refusal and self.setting.gate.known:
+                self.must_log_in, self._refusal = True, None
         else:
             who = unixsocket.peer(connection)
             uid = who.uid
@@ -264,7 +275,7 @@ class Connection(SMTP):
                     data, self.buffer, self._at = self.buffer[self._at :], b"", 0
                     self.buffer = self.content(data) or b""
                 elif (line := self._next_line()) is not None:
-                    self._command(line)
+                    (self.expect or self._command)(line)
                 else:
                     return False
             return True
@@ -304,6 +315,23 @@ class Connection(SMTP):
         else:
             self._go_on()
 
+    def start_tls(self, context: ssl.SSLContext) -> None:
+        """Answer what was asked so far, then speak TLS. What came with the command counts for nothing."""
+        self.transport.pause_reading()  # what comes next is for TLS
+        self._flush()
+        self.buffer, self._at = b"", 0
+        self.hold(self._upgrade(context))
+
+    async def _upgrade(self, context: ssl.SSLContext) -> None:
+        transport = self.transport
+        try:
+            self.transport = await upgraded(transport, self, context)
+            self.secure = True
+        except (OSError, ssl.SSLError, TimeoutError) as fault:
+            journal.rejected(self.client, Reply(421, "4.7.0", f"TLS handshake: {fault}"), "STARTTLS")
+            self.closing = True
+            transport.abort()
+
     def _throttle(self) -> None:
         """Read from the client only what can be worked off."""
         stop = (self._holding is not None or self._unread) and len(self.buffer) > _CHUNK
@@ -329,13 +357,14 @@ class Connection(SMTP):
         elif not reply.transient:
             self._errors += 1
         if self._errors >= MAX_ERRORS or self._refusals >= MAX_REFUSALS * self.setting.options.max_recipients:
-            self._send_away("too many errors")
+            self.send_away("too many errors")
 
     def worked(self) -> None:
         """A mail was kept: this client is no nuisance."""
         self._errors = self._refusals = self._idle = 0
 
-    def _send_away(self, text: str) -> None:
+    def send_away(self, text: str) -> None:
+        """Say so, and end the session."""
         reply = Reply(421, "4.7.0", text)
         journal.rejected(self.client, reply, "session")
         self.answer(reply)
@@ -354,13 +383,13 @@ class Connection(SMTP):
     def _command(self, line: bytes) -> None:
         verb, _, argument = line.partition(b" ")
         if not self.client.helo and self._errors == 0 and (_HTTP.match(line) or line[:1] in (b"\x16", b"*")):
-            self._send_away("this is SMTP")
+            self.send_away("this is SMTP")
         elif _CONTROL.search(line):
             self.refuse(Reply(500, "5.5.2", "control character in the line"), "command")
         elif not line:
             self.refuse(Reply(500, "5.5.2", "empty line"), "command")
         elif (verb := verb.upper()) not in _WORK and self._idle >= MAX_IDLE:
-            self._send_away("too many commands without a mail")
+            self.send_away("too many commands without a mail")
         else:
             self._idle += verb not in _WORK
             self.execute(verb, argument.strip(b" "))
@@ -368,12 +397,3 @@ class Connection(SMTP):
     @abstractmethod
     def execute(self, verb: bytes, argument: bytes) -> None:
         """Do one command and answer it."""
-
-
-@lru_cache(256)
-def wire_form(reply: Reply) -> bytes:
-    """The reply as it goes over the wire; its status code on every line (RFC 2034)."""
-    status = f"{reply.status} " if reply.status else ""
-    *head, last = reply.text.split("\n")
-    lines = [f"{reply.code}-{status}{text}\r\n" for text in head]
-    return "".join([*lines, f"{reply.code} {status}{last}\r\n"]).encode("utf-8", "replace")

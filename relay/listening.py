@@ -11,10 +11,11 @@ from typing import Any, cast
 
 from relay import journal, unixsocket
 from relay.admission import Listen
-from relay.connection import Connection, wire_form
+from relay.connection import Connection
 from relay.crowd import TOO_MANY, Crowd
 from relay.errors import ConfigError
-from relay.reply import Reply
+from relay.gate import IMPLICIT_PORT
+from relay.reply import Reply, wire_form
 from relay.server import Session, Setting
 
 _BACKLOG = 1024
@@ -97,7 +98,8 @@ class Listener:
         loop = asyncio.get_running_loop()
         factory = self._factory(name)
         if not listen.path:
-            return await loop.create_server(factory, listen.host, listen.port, backlog=_BACKLOG)
+            context = self.setting.gate.context if listen.port == IMPLICIT_PORT else None
+            return await loop.create_server(factory, listen.host, listen.port, backlog=_BACKLOG, ssl=context)
         with unixsocket.short(listen.path) as path:
             unixsocket.refuse_living(path)
             server = await loop.create_unix_server(factory, path, backlog=_BACKLOG)

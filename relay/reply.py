@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
 
@@ -52,3 +53,12 @@ class Reply:
         """One printable line: controls of the peer's text never reach a log or a page."""
         text = "".join(c if c.isprintable() else " " for c in self.text)
         return " ".join(part for part in (str(self.code), self.status, text.strip()) if part)
+
+
+@lru_cache(256)
+def wire_form(reply: Reply) -> bytes:
+    """The reply as it goes over the wire; its status code on every line (RFC 2034)."""
+    status = f"{reply.status} " if reply.status else ""
+    *head, last = reply.text.split("\n")
+    lines = [f"{reply.code}-{status}{text}\r\n" for text in head]
+    return "".join([*lines, f"{reply.code} {status}{last}\r\n"]).encode("utf-8", "replace")

@@ -18,8 +18,11 @@ from relay.dataphase import DataPhase
 from relay.duplicates import key_of
 from relay.entry import Entry, Event
 from relay.errors import SpoolFull
+from relay.gate import MECHANISMS
+from relay.login import Login
 from relay.mail import Envelope, Recipient
 from relay.reply import Reply
+from relay.routing import is_local
 from relay.spool import Draft
 
 __all__ = ["Session", "Setting"]
@@ -59,6 +62,7 @@ class Session(Connection):
 
     _transaction: _Transaction | None = None
     _reception: _Reception | None = None
+    _login: Login | None = None
 
     def execute(self, verb: bytes, argument: bytes) -> None:
         """Do one command and answer it."""
@@ -74,6 +78,8 @@ class Session(Connection):
             self.refuse(Reply(501, "5.5.4", "give your host name"), "HELO")
             return False
         self._transaction = None
+        if protocol == "ESMTP":
+            protocol += ("S" if self.secure else "") + ("A" if self.client.user else "")
         self.client = replace(self.client, helo=name, protocol=protocol)
         return True
 
@@ -84,8 +90,44 @@ class Session(Connection):
     def _ehlo(self, argument: bytes) -> None:
         if not self._hello(argument, "ESMTP"):
             return
-        offers = ("PIPELINING", f"SIZE {self.setting.options.max_size}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES")
+        offers = ["PIPELINING", f"SIZE {self.setting.options.max_size}", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"]
+        if self.setting.gate.context and not self.secure:
+            offers.append("STARTTLS")
+        if self._may_log_in:
+            offers.append(f"AUTH {' '.join(MECHANISMS)}")
         self.answer(Reply(250, "", "\n".join((self.hostname, *offers))))
+
+    @property
+    def _may_log_in(self) -> bool:
+        """No password crosses an unprotected connection from another host."""
+        local = self.client.address == "unix" or is_local(self.client.address)
+        return bool(self.setting.gate.known) and (self.secure or local)
+
+    def _starttls(self, argument: bytes) -> None:
+        context = self.setting.gate.context
+        if context is None:
+            return self._unsupported(argument)
+        if argument:
+            return self.refuse(Reply(501, "5.5.4", "STARTTLS has no argument"), "STARTTLS")
+        if self.secure:
+            return self.refuse(Reply(503, "5.5.1", "TLS protects this connection already"), "STARTTLS")
+        if self._transaction:
+            return self.refuse(Reply(503, "5.5.1", "not within a mail"), "STARTTLS")
+        self.answer(Reply(220, "2.0.0", "go ahead"))
+        self.client = replace(self.client, helo="", user="")  # RFC 3207 4.2: nothing said before counts
+        return self.start_tls(context)
+
+    def _auth(self, argument: bytes) -> None:
+        if not self.setting.gate.known:
+            return self._unsupported(argument)
+        if not self._may_log_in:
+            return self.refuse(Reply(538, "5.7.11", "a password needs TLS: STARTTLS first"), "AUTH")
+        if self.client.user or self._transaction:
+            why = "not within a mail" if self._transaction else "you have logged in"
+            return self.refuse(Reply(503, "5.5.1", why), "AUTH")
+        if self._login is None:
+            self._login = Login(self)
+        return self._login.begin(argument)
 
     def _mail(self, argument: bytes) -> None:
         if self._transaction:
@@ -96,6 +138,8 @@ class Session(Connection):
             path, rest = parse_path(argument[5:])
         except AddressError as fault:
             return self.refuse(Reply(553, "5.1.7", str(fault)), "MAIL")
+        if self.must_log_in and not self.client.user:
+            return self.refuse(Reply(530, "5.7.0", "log in first: this host may not send without"), "MAIL")
         transaction = _Transaction(path)
         refusal = self._parameters(transaction, rest) or _needs_smtputf8(path, transaction) or self._room(transaction)
         if refusal:
@@ -295,8 +339,8 @@ class Session(Connection):
         b"HELP": _help,
         b"EXPN": _unsupported,
         b"BDAT": _unsupported,
-        b"STARTTLS": _unsupported,
-        b"AUTH": _unsupported,
+        b"STARTTLS": _starttls,
+        b"AUTH": _auth,
     }
 
 

@@ -1,0 +1,64 @@
+"""Gate: what a client of the listener can prove itself with: TLS of ours, and a password of its own.
+
+Both are read when the relay starts and at each reload, and never while a client waits.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from relay import passwords
+from relay.admission import ListenerOptions
+from relay.passwords import Hash
+
+IMPLICIT_PORT = 465
+"""A listener on it speaks TLS from the first octet (RFC 8314 3.3)."""
+MECHANISMS = ("PLAIN", "LOGIN")
+HANDSHAKE = 30.0
+"""Seconds for a TLS handshake."""
+_AT_ONCE = 2
+"""Passwords that are tried at one time: each takes a core for a while."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """`context` is None without a certificate of ours, `known` empty without a file of passwords."""
+
+    context: ssl.SSLContext | None = None
+    known: Mapping[str, Hash] = field(default_factory=dict)
+    _trying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+
+    async def verify(self, login: str, password: str) -> bool:
+        """True for the login's own password. Tried in a thread, so that nobody else waits for it."""
+        async with self._trying:
+            return await asyncio.to_thread(passwords.verify, self.known, login, password)
+
+
+def context_of(options: ListenerOptions) -> ssl.SSLContext | None:
+    """The listener's TLS context, None without a certificate. Raises OSError, ssl.SSLError."""
+    if not options.tls_certificate:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(options.tls_certificate, options.tls_key or None, password=_no_pass_phrase)
+    return context
+
+
+def _no_pass_phrase() -> str:
+    raise ssl.SSLError("the private key has a pass phrase: nobody is there to type it")
+
+
+def gate_of(options: ListenerOptions) -> Gate:
+    """The gate that [listener] asks for. Raises OSError, ssl.SSLError, UnicodeError."""
+    if not options.passwd_file:
+        return Gate(context_of(options))
+    known, _ = passwords.read(Path(options.passwd_file).read_text("utf-8"))
+    return Gate(context_of(options), known)
+
+
+async def upgraded(transport: asyncio.Transport, protocol: asyncio.Protocol, context: ssl.SSLContext) -> object:
+    """The transport that speaks TLS over this one. Raises OSError, ssl.SSLError, TimeoutError."""
+    loop = asyncio.get_running_loop()
+    return await loop.start_tls(transport, protocol, context, server_side=True, ssl_handshake_timeout=HANDSHAKE)
