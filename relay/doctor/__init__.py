@@ -10,6 +10,7 @@ ended is renewed, as the relay itself would do.
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -22,6 +23,7 @@ from typing import Any
 from relay import app, loaded
 from relay.address import Address, AddressError, parse
 from relay.commands.asking import as_owner
+from relay.dkim import Signer
 from relay.doctor import confinement, other_user, own, published, trac, trial
 from relay.doctor.finding import Finding, Level, fail, ok, shown
 from relay.doctor.hop import Hop, hops_of, signers_of
@@ -99,22 +101,36 @@ def _all(arguments: argparse.Namespace, read: Loaded) -> Iterator[Finding]:
         return
     sound = not read.faults
     hops = hops_of(config) if sound else []
-    yield from own.spool(config)
-    yield from own.daemon(config, app.setting_of(config).hostname if sound else config.listener.hostname)
+    hostname = app.setting_of(config).hostname if sound else config.listener.hostname
     port = next((listen.port for listen in config.listener.listen if listen.port), 0)
-    yield from confinement.confinement(port, [hop.upstream for hop in hops])
+    yield from _whole("spool", own.spool(config))
+    yield from _whole("daemon", own.daemon(config, hostname))
+    yield from _whole("policy", confinement.confinement(port, [hop.upstream for hop in hops]))
     if tried:
         yield from other_user.findings(tried, own.start(config))
     if arguments.trac:
-        yield from trac.trac(config, arguments.trac)
+        yield from _whole("trac", trac.trac(config, arguments.trac))
     if not sound:
         return
     for hop in hops:
-        yield from _examined(config, hop, arguments.recipient)
+        yield from _whole(hop.about, _examined(config, hop, arguments.recipient))
     for section, signer in signers_of(config):
-        yield asyncio.run(published.published(section, signer))
+        yield from _whole("dkim", _published(section, signer))
     if arguments.recipient:
-        yield from _sent(config, arguments.recipient)
+        yield from _whole("mail", _sent(config, arguments.recipient))
+
+
+def _whole(what: str, rows: Iterator[Finding]) -> Iterator[Finding]:
+    """These rows; a fault of ours in the middle is one, too, and the other checks are made all the same."""
+    try:
+        yield from rows
+    except Exception as fault:
+        text = f"this check broke off, the program is at fault: {type(fault).__name__}: {fault}"
+        yield fail("doctor", what, text, "report it, with what tracker-relay --version says")
+
+
+def _published(section: str, signer: Signer) -> Iterator[Finding]:
+    yield asyncio.run(published.published(section, signer))
 
 
 def _sent(config: Configuration, recipient: Address) -> Iterator[Finding]:
@@ -130,6 +146,10 @@ def _examined(config: Configuration, hop: Hop, recipient: Address | None) -> Ite
     if hop.upstream.is_outbox:
         yield ok("outbox", hop.about, "no mail server: mail is kept in that folder")
         return
+
+    with contextlib.suppress(ImportError):
+        import cryptography.x509  # noqa: F401, PLC0415 - while we may read Python's folder
+        import jwt  # noqa: F401, PLC0415
 
     async def rows() -> list[Finding]:
         return [row async for row in examine(config, hop, recipient)]
@@ -149,6 +169,7 @@ async def examine(config: Configuration, hop: Hop, recipient: Address | None) ->
     yield row
     means = Means(limits, app.setting_of(config).hostname, recipient=recipient)
     reached: list[tuple[str, int]] = []
+    secrets: list[str] = []
     lost = True
     async for row, address in connections(hop, addresses, limits.connect):
         yield row
@@ -160,9 +181,10 @@ async def examine(config: Configuration, hop: Hop, recipient: Address | None) ->
         row, held = await token(hop, hop.upstream.oauth, renewal, may_renew=_is_owner(config))
         yield row
         means = replace(means, tokens=held)
+        secrets = [held.token.reveal()] if held.token else []
     if not lost:
         async for row in talk(hop, means, reached[0] if reached else None):
-            yield row
+            yield shown(row, secrets)
 
 
 def _is_owner(config: Configuration) -> bool:

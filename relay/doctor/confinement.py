@@ -34,10 +34,19 @@ def enforcing(root: Path = Path("/")) -> bool:
 
 
 def remedy(port: int, root: Path = Path("/")) -> str:
-    """What to type when a connection to `port` ends in EACCES."""
+    """What to type when a tracker's connection to our `port` ends in EACCES."""
     if enforcing(root):
-        return f"{MODULE}\nor without the module: {WITHOUT_MODULE.format(port=port)}\nausearch -m AVC -ts recent"
-    return "journalctl -k | grep -e DENIED -e avc\nnft list ruleset; systemctl show tracker-relay -p IPAddressDeny"
+        return f"{MODULE}\nor without the module: {WITHOUT_MODULE.format(port=port)}\n{_DENIED}"
+    return _ELSEWHERE
+
+
+def outgoing_remedy(port: int, root: Path = Path("/")) -> str:
+    """The same of our own connection to a mail server's `port`."""
+    return f"semanage port -a -t smtp_port_t -p tcp {port}\n{_DENIED}" if enforcing(root) else _ELSEWHERE
+
+
+_DENIED = "ausearch -m AVC -ts recent"
+_ELSEWHERE = "journalctl -k | grep -e DENIED -e avc\nnft list ruleset; systemctl show tracker-relay -p IPAddressDeny"
 
 
 def _module(port: int, root: Path) -> Finding:

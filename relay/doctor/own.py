@@ -1,5 +1,6 @@
 """Own: the relay's configuration, its spool, and the daemon that should be running."""
 
+import contextlib
 import os
 import pwd
 from collections import Counter
@@ -9,6 +10,7 @@ from pathlib import Path
 from relay import control
 from relay.admission import Listen
 from relay.commands.asking import Asking
+from relay.doctor import confinement
 from relay.doctor.finding import Finding, fail, ok, warn
 from relay.doctor.knocking import Answer, knock
 from relay.errors import RelayError
@@ -145,6 +147,7 @@ def daemon(config: Configuration, hostname: str) -> Iterator[Finding]:
     runs = control.runs(socket)
     if runs:
         yield _asked(config, socket)
+        yield from _paused(socket)
     else:
         yield fail("daemon", str(socket), "no daemon answers there: the relay does not run", start(config))
     for listen in config.listener.listen:
@@ -172,6 +175,15 @@ def _asked(config: Configuration, socket: Path) -> Finding:
     except RelayError as fault:
         return warn("daemon", str(socket), f"it runs, but gives no answer: {fault}", "sudo tracker-relay doctor")
     return ok("daemon", str(socket), "it runs, and answers")
+
+
+def _paused(socket: Path) -> Iterator[Finding]:
+    """Next hops that an administrator has paused."""
+    with contextlib.suppress(RelayError):  # that it gives no answer is a row already
+        for row in control.ask(socket, {"do": "upstreams"}):
+            if row["paused"]:
+                text = f"{row['paused']}: its mail waits"
+                yield warn("daemon", row["name"], text, f"tracker-relay upstream resume {row['name']}")
 
 
 def entered(config: Configuration, listen: Listen, answer: Answer, hostname: str, *, runs: bool) -> Finding:
@@ -202,7 +214,7 @@ def _closed(config: Configuration, listen: Listen, answer: Answer, *, runs: bool
         return fail("daemon", about, text, f"namei -l {listen.path}")
     if answer.is_policy:
         text = f"{answer.text} (EACCES): a policy of this host forbids the connection; the relay is not to blame"
-        return fail("daemon", about, text, "ausearch -m AVC -ts recent; journalctl -k | grep DENIED")
+        return fail("daemon", about, text, confinement.remedy(listen.port))
     text = f"nothing listens there: {answer.text}"
     if runs:
         return fail("daemon", about, f"{text}, though the relay runs: [listener] has changed since", _restart(config))

@@ -67,7 +67,11 @@ def _address(config: Configuration, about: str, options: dict[str, str]) -> Iter
     server, word = options.get("smtp_server") or "localhost", options.get("smtp_port") or "25"
     listens = [listen for listen in config.listener.listen if listen.port]
     port = int(word) if word.isascii() and word.isdigit() and len(word) < 6 else 0
-    if any(is_own(server, port, listen) for listen in listens) or (not listens and port):
+    if not listens:
+        text = "this relay has no port of its own that could be compared: systemd or a unix socket gives it its mail"
+        yield warn("trac", about, text, "systemctl list-sockets")
+        return
+    if any(is_own(server, port, listen) for listen in listens):
         return
     wanted = _wanted(listens)
     right = [listen for listen in listens if is_own(server, listen.port, listen)]

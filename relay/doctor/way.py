@@ -102,7 +102,7 @@ def _refusal(hop: Hop, fault: OSError) -> tuple[str, str]:
             return "unreachable: this host has no way there", f"ip route; ip -6 route; ping {hop.upstream.server}"
         case errno.EACCES | errno.EPERM:
             text = f"{fault.strerror}: a policy or firewall of this host forbids it, the server was not even asked"
-            return text, confinement.remedy(port)
+            return text, confinement.outgoing_remedy(port)
         case errno.ENOENT:
             return "there is no such socket: its program does not run", hop.line("smtp_server", "(its right path)")
     return fault.strerror or str(fault), f"nc -vz {hop.upstream.server} {port}"

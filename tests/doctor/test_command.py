@@ -194,3 +194,26 @@ def test_a_policy_is_told_from_a_server_that_is_down():
         [row] = findings(Tried("www-data", 33, ((door, answer),)), "systemctl start tracker-relay")
         assert row.level == "fail" and words in row.text
         assert row.about == "www-data (uid 33) at 127.0.0.1:2525"
+
+
+def test_a_next_hop_that_was_paused(relay, hop):
+    relay.set_hop(hop.port).start()
+    relay.command("upstream", "pause", "notification")
+    [row] = [row for row in of(rows_of(relay, status=0), "daemon") if row["level"] == "warn"]
+    assert row["about"] == "notification" and row["text"].startswith("paused by ")
+    assert row["remedy"] == "tracker-relay upstream resume notification"
+
+
+def test_a_fault_of_one_check_leaves_the_others(relay, hop, monkeypatch, capsys):
+    from relay import cli
+    from relay.doctor import own
+
+    relay.set_hop(hop.port)
+    monkeypatch.setattr(own, "waiting", lambda _: 1 / 0)
+    monkeypatch.setattr(own, "_room", lambda *_: 1 / 0)
+    (relay.folder / "var" / "spool").mkdir(parents=True)
+    assert cli.main(["--config", str(relay.folder / "config.ini"), "doctor", "--json"]) == 1
+    rows = json.loads(capsys.readouterr().out)
+    [broken] = of(rows, "doctor")
+    assert broken["about"] == "spool" and "ZeroDivisionError" in broken["text"]
+    assert of(rows, "sender")
