@@ -15,6 +15,10 @@ from relay.doctor.hop import Hop
 
 MOST = 16
 """Addresses of one name that are tried."""
+USUAL = (587, 465, 25)
+"""Where mail servers listen, the best one first."""
+OTHERS = 3.0
+"""Seconds for a look at them."""
 _NOT_FOUND = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 
 
@@ -58,15 +62,30 @@ async def connections(
     tried = list(dict.fromkeys((family, kind, proto, "", address) for family, kind, proto, _, address in found))[:MOST]
     ended = await asyncio.gather(*(_connect(family, address, limit) for family, _, _, _, address in tried))
     reached = any(isinstance(end, float) for end in ended)
-    for (*_, address), end in zip(tried, ended, strict=True):
+    for (family, *_, address), end in zip(tried, ended, strict=True):
         where = address if isinstance(address, str) else f"{address[0]} port {address[1]}"
         if isinstance(end, float):
             network = None if isinstance(address, str) else (str(address[0]), int(address[1]))
             yield ok("tcp", hop.about, f"{where} answers, in {end * 1000:.0f} ms"), network
             continue
         text, remedy = _refusal(hop, end)
+        if (
+            not reached
+            and end.errno in (errno.ECONNREFUSED, errno.ETIMEDOUT)
+            and (port := await _open(family, address))
+        ):
+            text, remedy = f"{text}; port {port} answers there", hop.line("smtp_port", str(port))
         make = warn if reached else fail
         yield make("tcp", hop.about, f"{where}: {text}", remedy), None
+
+
+async def _open(family: socket.AddressFamily, address: Any) -> int:
+    """The first of the usual ports that takes a connection there, 0 for none."""
+    if isinstance(address, str):
+        return 0
+    host, _, *rest = address
+    ended = await asyncio.gather(*(_connect(family, (host, port, *rest), OTHERS) for port in USUAL))
+    return next((port for port, end in zip(USUAL, ended, strict=True) if isinstance(end, float)), 0)
 
 
 async def _connect(family: socket.AddressFamily, address: Any, limit: float) -> float | OSError:

@@ -53,6 +53,17 @@ def test_a_closed_port(run, examined):
     run(story)
 
 
+def test_a_closed_port_beside_an_open_one(stage, run, examined, monkeypatch):
+    async def story():
+        async with stage.peer() as peer:
+            monkeypatch.setattr("relay.doctor.way.USUAL", (closed_port(), peer.port))
+            rows = await examined(closed_port())
+        assert rows.row("tcp").text.endswith(f"; port {peer.port} answers there")
+        assert rows.row("tcp").remedy == f"[notification]\nsmtp_port = {peer.port}"
+
+    run(story)
+
+
 @pytest.mark.parametrize(
     ("number", "words"),
     [("ETIMEDOUT", "timed out: a firewall"), ("ENETUNREACH", "no way there"), ("EACCES", "a policy or firewall")],
