@@ -182,9 +182,15 @@ async def examine(config: Configuration, hop: Hop, recipient: Address | None) ->
         yield row
         means = replace(means, tokens=held)
         secrets = [held.token.reveal()] if held.token else []
+        hop = hop if held.token else _without_log_in(hop)
     if not lost:
         async for row in talk(hop, means, reached[0] if reached else None):
             yield shown(row, secrets)
+
+
+def _without_log_in(hop: Hop) -> Hop:
+    """The same server, of which all is seen that it shows before a log-in: the row of the token says why no further."""
+    return Hop(replace(hop.upstream, user="", auth="", oauth=None), hop.names, token_missing=True)
 
 
 def _is_owner(config: Configuration) -> bool:

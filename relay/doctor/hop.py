@@ -17,6 +17,8 @@ class Hop:
     names: list[str] = field(default_factory=list)
     senders: dict[str, Address] = field(default_factory=dict)
     """The address that mail comes from, by the section of its profile."""
+    token_missing: bool = False
+    """A log-in is wanted, and there is nothing to log in with."""
 
     @property
     def about(self) -> str:

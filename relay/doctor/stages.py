@@ -32,7 +32,7 @@ def reached(hop: Hop, seen: Seen, fault: LinkFault | None) -> Iterator[Finding]:
         return
     yield from _secured(hop, seen)
     yield _features(hop, seen)
-    if fault is None:
+    if fault is None and not hop.token_missing:
         if hop.upstream.logs_in:
             who = hop.upstream.user or "the client certificate"
             yield ok("auth", hop.about, f"logged in as {who} by {seen.mechanism}")

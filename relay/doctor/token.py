@@ -39,6 +39,9 @@ async def token(hop: Hop, client: Client, renewal: Renewal, *, may_renew: bool) 
         tokens, now = held.tokens, time.time()
         if tokens and tokens.alive(now):
             return _living(hop, client, tokens, held.refused), Held(tokens.access)
+        if client.grant.needs_person and not (tokens and tokens.refresh):
+            why = "the token has ended, and there is no refresh token" if tokens else "nobody has signed in yet"
+            return fail("token", hop.about, why, f"tracker-relay auth login {hop.names[0]}"), Held(Secret(""), why)
         if not may_renew:
             text = "there is no living token, and only the relay's user may renew it"
             return warn("token", hop.about, text, "sudo tracker-relay doctor"), Held(Secret(""), text)

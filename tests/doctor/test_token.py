@@ -82,3 +82,22 @@ def test_a_token_that_the_mail_server_refuses_is_tried_once(mail, client, run, c
         assert not mail.server.asked
 
     run(story)
+
+
+def test_without_a_token_everything_before_the_log_in_is_looked_at(mail, client, run, configured):
+    async def story():
+        config = configured(25, "use_tls = true")
+        async with mail.peer() as peer:
+            upstream = mail.hop(peer, client(Grant.AUTHORIZATION_CODE))
+            rows = [row async for row in doctor.examine(config, Hop(upstream, ["notification"]), None)]
+        assert [(row.check, str(row.level)) for row in rows] == [
+            ("dns", "ok"),
+            ("tcp", "ok"),
+            ("token", "fail"),
+            ("greeting", "ok"),
+            ("tls", "ok"),
+            ("ehlo", "ok"),
+        ]
+        assert peer.auths == 0
+
+    run(story)
