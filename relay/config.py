@@ -193,6 +193,8 @@ class _Reader:
         if given and given.text:
             self._exposed(given, section, name, self.path)
             return given
+        if file and not file.text:
+            return given or file  # an empty name is no file: here is no secret, whatever stands elsewhere
         if file:
             return self._from_file(section, name, file)
         # The credential of a section [a:b] is named a.b.option: no profile is given the password of another.

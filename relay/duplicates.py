@@ -66,7 +66,7 @@ async def key_of(entry: Entry, message: Message) -> bytes:
     envelope, client = entry.envelope, entry.client
     sender = None if envelope.reverse_path is None else envelope.reverse_path.key
     recipients = sorted(recipient.address.key for recipient in envelope.recipients)
-    whose = sender, recipients, sorted(entry.refused_paths), client.listener, client.address, client.uid
+    whose = sender, recipients, sorted(entry.refused_paths), client.listener, client.address, client.uid, client.user
     fields = [field.raw for field in message.fields if field.name not in _MAY_DIFFER]
     digest = hashlib.blake2b(repr(whose).encode("utf-8", "surrogateescape"), digest_size=16)
     digest.update(b"".join([*fields, b"\0"]))  # no mail that we keep holds one

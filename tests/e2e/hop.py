@@ -14,12 +14,14 @@ class Hop:
     """It accepts mail and keeps each Subject; `delay` seconds before the final reply.
 
     `refuse` maps a recipient's local part to the reply of its RCPT; a function is asked each time.
+    With `log_in`, a function from the AUTH command to its reply, it offers AUTH PLAIN.
     """
 
     def __init__(self):
         self.subjects = []
         self.delay = 0.0
         self.refuse = {}
+        self.log_in = None
         self.sock = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.port = self.sock.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -50,6 +52,10 @@ class Hop:
             answer = b"250 ok"
             if line.startswith(b"MAIL"):
                 taken = 0
+            elif line.startswith(b"EHLO") and self.log_in:
+                answer = b"250-hop\r\n250 AUTH PLAIN"
+            elif line.startswith(b"AUTH") and self.log_in:
+                answer = self.log_in(line.strip())
             elif line.startswith(b"RCPT"):
                 answer = self._rcpt(line)
                 taken += answer.startswith(b"2")

@@ -341,3 +341,18 @@ def test_D8_a_mail_that_never_ends_is_ended(stage, run, monkeypatch):
         assert len(await stage.kept()) == 3
 
     run(story)
+
+
+def test_D8_a_session_that_never_ends_is_ended(stage, run, monkeypatch):
+    monkeypatch.setattr("relay.connection._LONGEST_SESSION", 0.6)
+
+    async def story():
+        stage.options = replace(stage.options, idle_timeout=0.3)
+        async with stage.listening(), stage.client() as talk:
+            with contextlib.suppress(ConnectionError):
+                for _ in range(15):
+                    await talk.send(b"NOOP\r\n")
+                    await asyncio.sleep(0.1)
+            assert (await talk.closed()).endswith(b"421 4.4.2 idle for too long\r\n")
+
+    run(story)

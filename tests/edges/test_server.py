@@ -171,3 +171,33 @@ def test_no_line_of_a_client_forges_a_log_line(stage, run, caplog):
         run(story)
     assert all(record.getMessage().isprintable() for record in caplog.records)
     assert journal.clean("a\nb\x1b[31m") == "a\\nb\\x1b[31m"
+
+
+def test_D12_a_bare_lf_ends_a_command_line_and_nothing_else(stage, run):
+    """As Postfix takes it. Only CRLF "." CRLF ends a mail, so none can hide a second one behind it."""
+
+    async def story():
+        async with stage.listening(), stage.client() as talk:
+            await talk.send(b"MAIL FROM:<>\nRCPT TO:<a@b.c>\nDATA\n")
+            assert [(await talk.reply())[:3] for _ in range(3)] == ["250", "250", "354"]
+            await talk.send(b"Subject: hi\n\nhello\n.\nMAIL FROM:<evil@b.c>\nRCPT TO:<x@b.c>\nDATA\nevil\n\r\n.\r\n")
+            assert (await talk.reply()).startswith("250 2.0.0 queued as")
+        [mail] = await stage.kept()
+        assert b"\r\nMAIL FROM:<evil@b.c>\r\n" in mail
+
+    run(story)
+
+
+def test_A11_no_client_waits_for_a_look_up_of_our_name(stage, run, monkeypatch):
+    def asked(*_):
+        raise AssertionError("the resolver was asked")
+
+    for name in ("getfqdn", "gethostbyaddr", "getnameinfo"):
+        monkeypatch.setattr(f"socket.{name}", asked)
+
+    async def story():
+        async with stage.listening(), stage.client() as talk:
+            assert talk.greeting == "220 gw.example.com ESMTP"
+            assert "SIZE 52428800" in talk.offers
+
+    run(story)
