@@ -192,12 +192,13 @@ class Connection(SMTP):
         if self.transport is None or self._left:
             return
         now = self.loop.time()
-        idle = self.setting.options.idle_timeout
         if self._holding:
             self._active = now  # it waits for us
-        left = min(self._active + idle, self._begun + _LONGEST_SESSION) - now
+        left = min(self._active + self.setting.options.idle_timeout, self._begun + _LONGEST_SESSION) - now
         if self.mail_begun is not None and now > self.mail_begun + _LONGEST_MAIL and not self._holding:
             self.dismiss(Reply(421, "4.4.2", "this mail takes too long"))
+        elif now >= self._begun + _LONGEST_SESSION:
+            self.dismiss(Reply(421, "4.4.2", "this session takes too long"))
         elif left > 0:
             self._timer = self.loop.call_later(left, self._watch)
         else:
