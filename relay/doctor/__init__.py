@@ -95,7 +95,7 @@ def _all(arguments: argparse.Namespace, read: Loaded) -> Iterator[Finding]:
     """The order is that of a mail's road."""
     config = read.configuration
     # Before anything here has a thread, which a fork would not take along.
-    tried = other_user.attempt(arguments.user, own.doors(config)) if arguments.user else None
+    tried = _as_user(config, arguments.user) if arguments.user else None
     yield from own.configuration(read)
     if not read.ini.sections:
         return
@@ -118,6 +118,10 @@ def _all(arguments: argparse.Namespace, read: Loaded) -> Iterator[Finding]:
         yield from _whole("dkim", _published(section, signer))
     if arguments.recipient:
         yield from _whole("mail", _sent(config, arguments.recipient))
+
+
+def _as_user(config: Configuration, user: str) -> other_user.Tried:
+    return other_user.attempt(user, own.doors(config), has_certificate=bool(config.listener.tls_certificate))
 
 
 def _whole(what: str, rows: Iterator[Finding]) -> Iterator[Finding]:

@@ -5,10 +5,12 @@ import errno
 import os
 import re
 import socket
+import ssl
 from dataclasses import dataclass
 
 from relay import unixsocket
 from relay.admission import Listen
+from relay.routing import IMPLICIT_PORT
 
 PATIENCE = 5.0
 """Seconds for the connection, and again for the greeting."""
@@ -39,10 +41,10 @@ class Answer:
         return self.error in POLICY
 
 
-def knock(listen: Listen) -> Answer:
-    """Connect there, hear one line, say QUIT."""
+def knock(listen: Listen, *, has_certificate: bool = False) -> Answer:
+    """Connect there, hear one line, say QUIT; over TLS where a listener with a certificate speaks it at once."""
     try:
-        with contextlib.closing(_connected(listen)) as connection:
+        with contextlib.closing(_connected(listen, tls=has_certificate and listen.port == IMPLICIT_PORT)) as connection:
             connection.settimeout(PATIENCE)
             with connection.makefile("rb") as lines:
                 greeting = lines.readline(1024).decode("utf-8", "replace").strip()
@@ -56,10 +58,11 @@ def knock(listen: Listen) -> Answer:
     return Answer(greeting) if greeting else Answer(text="it hung up without a word")
 
 
-def _connected(listen: Listen) -> socket.socket:
+def _connected(listen: Listen, *, tls: bool) -> socket.socket:
     if not listen.path:
         host = _EVERYWHERE.get(listen.host, listen.host)
-        return socket.create_connection((host, listen.port), PATIENCE)
+        plain = socket.create_connection((host, listen.port), PATIENCE)
+        return _over_tls(plain) if tls else plain
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.settimeout(PATIENCE)
@@ -69,3 +72,14 @@ def _connected(listen: Listen) -> socket.socket:
         connection.close()
         raise
     return connection
+
+
+def _over_tls(plain: socket.socket) -> socket.socket:
+    """It is ourselves whom we ask: no certificate need prove that."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        return context.wrap_socket(plain)
+    except BaseException:
+        plain.close()
+        raise

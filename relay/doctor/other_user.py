@@ -34,7 +34,7 @@ class Tried:
     remedy: str = ""
 
 
-def attempt(user: str, doors: Sequence[Listen]) -> Tried:
+def attempt(user: str, doors: Sequence[Listen], *, has_certificate: bool = False) -> Tried:
     """Become `user` (a name or a number) in a child, and knock at each door."""
     try:
         who = pwd.getpwuid(int(user)) if user.isascii() and user.isdigit() else pwd.getpwnam(user)
@@ -46,7 +46,7 @@ def attempt(user: str, doors: Sequence[Listen]) -> Tried:
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
-        _in_child(who, doors, writing)
+        _in_child(who, doors, writing, has_certificate=has_certificate)
     os.close(writing)
     try:
         said = _heard(reading, 2 * PATIENCE * len(doors) + PATIENCE)
@@ -64,7 +64,7 @@ def attempt(user: str, doors: Sequence[Listen]) -> Tried:
     return Tried(user, who.pw_uid, tuple((door, Answer(**row)) for door, row in zip(doors, rows, strict=True)))
 
 
-def _in_child(who: pwd.struct_passwd, doors: Sequence[Listen], writing: int) -> None:
+def _in_child(who: pwd.struct_passwd, doors: Sequence[Listen], writing: int, *, has_certificate: bool) -> None:
     """Never returns: whatever happens, the child ends here."""
     try:
         try:
@@ -72,7 +72,7 @@ def _in_child(who: pwd.struct_passwd, doors: Sequence[Listen], writing: int) -> 
                 os.initgroups(who.pw_name, who.pw_gid)
                 os.setgid(who.pw_gid)
                 os.setuid(who.pw_uid)
-            said = json.dumps([asdict(knock(door)) for door in doors])
+            said = json.dumps([asdict(knock(door, has_certificate=has_certificate)) for door in doors])
         except OSError as fault:
             said = json.dumps(f"this process could not become {who.pw_name}: {fault.strerror}")
         os.write(writing, said.encode()[:_LONGEST])

@@ -155,7 +155,9 @@ def daemon(config: Configuration, hostname: str) -> Iterator[Finding]:
             text = "systemd holds this socket, at an address that its unit says: not tried"
             yield ok("daemon", str(listen), text)
     for listen in doors(config):
-        yield entered(config, listen, knock(listen), hostname, runs=runs)
+        yield entered(
+            config, listen, knock(listen, has_certificate=bool(config.listener.tls_certificate)), hostname, runs=runs
+        )
 
 
 def start(config: Configuration) -> str:

@@ -55,10 +55,10 @@ def _road(config: Configuration, about: str, options: dict[str, str]) -> Iterato
         yield from _sendmail(about, options)
         return
     yield from _address(config, about, options)
-    if _true(options, "use_tls"):
+    if _true(options, "use_tls") and not config.listener.tls_certificate:
         text = "use_tls is on, and this relay's listener offers no STARTTLS: Trac's connection fails"
         yield fail("trac", about, text, f"{_SECTION}\nuse_tls = false")
-    if options.get("smtp_user"):
+    if options.get("smtp_user") and not config.listener.passwd_file:
         text = "smtp_user is set, and this relay's listener asks for no log-in: Trac's connection fails"
         yield fail("trac", about, text, f"{_SECTION}\nsmtp_user =\nsmtp_password =")
 

@@ -217,3 +217,24 @@ def test_a_fault_of_one_check_leaves_the_others(relay, hop, monkeypatch, capsys)
     [broken] = of(rows, "doctor")
     assert broken["about"] == "spool" and "ZeroDivisionError" in broken["text"]
     assert of(rows, "sender")
+
+
+def test_a_listener_that_speaks_tls_at_once(tls, monkeypatch):
+    import socket
+    import threading
+
+    from relay.admission import Listen
+    from relay.doctor import knocking
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        monkeypatch.setattr(knocking, "IMPLICIT_PORT", port)
+
+        def greet():
+            with tls().wrap_socket(server.accept()[0], server_side=True) as connection:
+                connection.sendall(b"220 relay.example.com ESMTP\r\n")
+                connection.recv(100)
+
+        threading.Thread(target=greet, daemon=True).start()
+        answer = knocking.knock(Listen("127.0.0.1", port), has_certificate=True)
+    assert answer.name == "relay.example.com"

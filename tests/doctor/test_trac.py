@@ -70,3 +70,8 @@ def test_what_is_no_trac_ini(said, tmp_path):
     assert level == "fail" and "Trac can not read this file either" in text
     [row] = trac(config.read(tmp_path / "config.ini").configuration, tmp_path / "nothing.ini")
     assert (row.level, row.text) == ("fail", "No such file or directory")
+
+
+def test_a_listener_with_tls_and_log_in_takes_both(said):
+    ours = "catch_all = in@relay.example.com\ntls_certificate = cert.pem\npasswd_file = users\n"
+    assert [level for level, _, _ in said(RIGHT + "use_tls = true\nsmtp_user = me\n", ours)] == ["ok"]
