@@ -1,6 +1,7 @@
 """The room that speaks with systemd: what it takes over, and what it tells."""
 
 import asyncio
+import fcntl
 import os
 import socket
 import subprocess
@@ -120,11 +121,8 @@ def test_sockets_for_another_process_are_not_ours():
 
 def started(program, *sockets, names):
     """Run Python code as systemd would: the sockets from descriptor 3 on, LISTEN_PID its own."""
-    first = 50
-    for at, one in enumerate(sockets):
-        os.dup2(one.fileno(), first + at)
-    script = " ".join(f"{3 + at}<&{first + at}" for at in range(len(sockets)))
-    passed = range(first, first + len(sockets))
+    passed = [fcntl.fcntl(one.fileno(), fcntl.F_DUPFD, 100) for one in sockets]  # free ones, whatever else is open
+    script = " ".join(f"{3 + at}<&{number}" for at, number in enumerate(passed))
     try:
         return subprocess.run(
             ["bash", "-c", f'LISTEN_PID=$$ exec "$@" {script}', "-", sys.executable, "-c", textwrap.dedent(program)],
