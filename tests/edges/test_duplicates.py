@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from relay import duplicates
-from relay.duplicates import Duplicates
+from relay import duplicates, message
+from relay.duplicates import Duplicates, key_of
+from relay.entry import Client, Entry
 from relay.errors import SpoolError
+from relay.mail import Envelope
 
 MAIL = (
     b"From: h@t.example.com\r\nDate: Sun, 22 Nov 2026 10:53:28 -0000\r\nMessage-ID: <043.1@t.example.com>\r\n"
@@ -99,6 +101,18 @@ def test_promise_1_the_second_waits_for_the_first(stage, run, fails):
             else:
                 assert set(answers) == {"250 2.0.0 queued as id000001"}
         assert await stage.kept() == [LARGE]
+
+    run(story)
+
+
+@pytest.mark.parametrize("other", [{"user": "amy"}, {"uid": 7}, {"listener": "x"}, {"address": "::1"}])
+def test_promise_7_another_client_s_mail_is_another_mail(run, other):
+    async def story():
+        parsed, mine = message.parse_bytes(MAIL), Client("127.0.0.1", listener="l")
+        entry = Entry("id", 1.0, Envelope(None, ()), client=mine, message_id="<1@t>")
+        theirs = replace(entry, client=replace(mine, **other))
+        assert await key_of(entry, parsed) == await key_of(replace(entry, id="other"), parsed)
+        assert await key_of(entry, parsed) != await key_of(theirs, parsed)
 
     run(story)
 
