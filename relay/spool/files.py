@@ -9,12 +9,13 @@ import errno
 import os
 import secrets
 import stat
+import time
 import zlib
 from pathlib import Path
 
 from relay import journal
 from relay.errors import BodyDamaged, SpoolError, SpoolFull
-from relay.spool.room import Room
+from relay.spool.room import QUIET, Room
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PIECE = 1 << 20
@@ -32,6 +33,7 @@ class BodyFiles:
     def __init__(self, path: Path, room: Room) -> None:
         self.path, self.room = path, room
         self._folder = -1
+        self._alarmed = float("-inf")
         self.doubts = 0
         """How often a sync has failed. The kernel reports a failed write once, to one of those who ask:
         nothing that was begun before may be believed afterwards."""
@@ -62,12 +64,18 @@ class BodyFiles:
             os.fsync(self._folder)
         except OSError as fault:
             if fault.errno not in _FULL:
-                self.doubts += 1
-                text = f"a large mail could not be written: {os.strerror(fault.errno or 0)}; look at the disk"
-                journal.alarm(f"spool {self.path}: {text}")
+                self._doubt(fault)
             raise
         if doubts != self.doubts:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def _doubt(self, fault: OSError) -> None:
+        self.doubts += 1
+        now = time.monotonic()
+        if now - self._alarmed > QUIET:
+            self._alarmed = now
+            text = f"a large mail could not be written: {os.strerror(fault.errno or 0)}; look at the disk"
+            journal.alarm(f"spool {self.path}: {text}")
 
     def remove(self, name: str) -> None:
         """Remove a file. One that will not go is no fault: the next start sweeps it."""
