@@ -212,8 +212,10 @@ def test_B2_a_cancelled_attempt_leaves_nothing_for_the_next(stage, run):
             while "DATA" not in peer.commands:
                 await asyncio.sleep(0.01)
             task.cancel()
+            [link] = [link for hop in upstreams._hops.values() for link in hop.pool.links]
             with pytest.raises(asyncio.CancelledError):
                 await task
+            assert not link.usable, "it is closed at once"
             peer.script.clear()
             attempt = await upstreams.attempt(route, stage.mail("b@example.org"))
             assert ends(attempt) == [RELAYED]
