@@ -29,6 +29,8 @@ FRESH = 0.05
 QUIET = 60.0
 """Seconds in which the same line is not said again."""
 _FILES = 4
+_UNKNOWN = 1 << 62
+"""What is free on a disk that does not say: it refuses nothing, and the writing shows."""
 
 
 class Room:
@@ -38,7 +40,8 @@ class Room:
         self._options, self._clock = options, clock
         self._folder = Path(options.path)
         self._reserve = self._folder / "reserve"
-        self._looked, self._free, self._inodes = float("-inf"), 0, 0
+        self._looked = float("-inf")
+        self._free = self._inodes = _UNKNOWN
         self._keep, self._keep_inodes, self._spare, self._taken = 0, 0, 0, False
         self._used: Mapping[str, int] = {}
         self._state = "open"

@@ -60,6 +60,20 @@ def test_min_free_stays_free(room, disk):
         one.check()
 
 
+def test_a_disk_that_does_not_say_refuses_nothing(tmp_path, monkeypatch):
+    """As under a policy that forbids to ask: what does not fit shows itself when it is written."""
+
+    def statvfs(_path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    one = Room(SpoolOptions(path=str(tmp_path), quota=5 * MB))
+    one.check(50 * MB)
+    assert one.outlook() == ("", "")
+    with pytest.raises(SpoolFull, match="quota"):
+        one.check(waiting=6 * MB)
+
+
 @pytest.mark.parametrize(
     ("total", "option", "kept"),
     [(10_240, None, 32), (160, None, 8), (160, 100 * MB, 100), (10_240, 0, 0)],
