@@ -8,7 +8,9 @@ from typing import Any
 import setools
 
 EVER = None
-"""Under some setting of some boolean."""
+"""Under some setting of some boolean; those that loosen every service at once (GENERAL) count as they are set."""
+GENERAL = ("daemons_", "domain_")
+"""What the names of such booleans begin with, on Fedora and RHEL."""
 DEFAULT: Mapping[str, bool] = {}
 """With every boolean as the policy sets it; a mapping with names in it sets those otherwise."""
 When = Mapping[str, bool] | None
@@ -91,10 +93,13 @@ class Policy:
         return self._transitions.get((source, entry), "")
 
     def _holds(self, rule: Rule, when: When) -> bool:
-        if rule.condition is None or when is None:
+        if rule.condition is None:
             return True
         expression, side = rule.condition
-        values = {str(b): when.get(str(b), self._booleans[str(b)]) for b in expression.booleans}
+        names = {str(boolean) for boolean in expression.booleans}
+        if when is None and not all(name.startswith(GENERAL) for name in names):
+            return True
+        values = {name: (when or {}).get(name, self._booleans[name]) for name in names}
         return bool(expression.evaluate(**values) == side)
 
     def _matching(

@@ -1,7 +1,7 @@
 """What is proved: each property is a function of a policy; its docstring states it, it gives what breaks it.
 
-"Never" means: by no rule under any setting of any boolean. "By default" means: with every boolean as the
-policy sets it.
+"Never" means: by no rule under any setting of any boolean; only booleans that loosen every service of a
+distribution at once count as they are set. "By default" means: with every boolean as the policy sets it.
 """
 
 from collections.abc import Callable, Iterable
@@ -45,6 +45,18 @@ def beyond(found: Iterable[str], allowed: Iterable[str]) -> Found:
 def only(found: Iterable[str], allowed: Iterable[str]) -> Found:
     """What was found and is not allowed."""
     return sorted(set(found) - set(allowed))
+
+
+def opens(policy: Policy, source: str) -> set[str]:
+    """The types of files and folders that `source` can open to read, write or list: not what it is handed open."""
+    files = policy.granted(source, "file", "open") & policy.granted(source, "file", "read write append")
+    return files | (policy.granted(source, "dir", "open") & policy.granted(source, "dir", "read"))
+
+
+def changes(policy: Policy, source: str) -> set[str]:
+    """The types of files that `source` can change by opening them, make or remove."""
+    written = policy.granted(source, "file", "open") & policy.granted(source, "file", "write append")
+    return written | policy.granted(source, "file", "create unlink rename link")
 
 
 # --- the domain -----------------------------------------------------------------------------------
@@ -162,25 +174,22 @@ def leaves_others_alone(policy: Policy) -> Found:
     """It sends no signal to another process and looks into none."""
     for perm in ("sigkill", "sigstop", "signal", "getattr", "setsched", "share"):
         yield from (f"{perm} {t}" for t in only(policy.granted(DAEMON, "process", perm), {DAEMON}))
-    others = policy.members("domain") - {DAEMON}
-    yield from (f"reads {t}" for t in policy.granted(DAEMON, "file", "read open") & others)
+    yield from (f"reads {t}" for t in sorted(opens(policy, DAEMON) & (policy.members("domain") - {DAEMON})))
 
 
 def asks_nothing_of_the_kernel(policy: Policy) -> Found:
-    """It administrates nothing: no kernel, no service, no keys, no shared memory."""
+    """It administrates nothing: no kernel, no service, no keys of others, no shared memory of others."""
     kernel = "system security service bpf perf_event io_uring anon_inode user_namespace kernel_service"
-    shared = "key sem shm msgq ipc"
-    kinds = tuple(f"{kernel} {shared}".split())
-    return only((r.cls for r in policy.rules(DAEMON, cls=kinds)), ())
+    yield from sorted({r.cls for r in policy.rules(DAEMON, cls=tuple(kernel.split()))})
+    for cls in ("key", "sem", "shm", "msgq", "ipc"):
+        rules = policy.rules(DAEMON, cls)
+        yield from sorted({f"{cls} {perm}" for r in rules if r.targets - {DAEMON} for perm in r.perms})
 
 
 def writes(policy: Policy) -> Found:
-    """It changes no file but in its spool and its state, never: not its program, its configuration, or /tmp."""
-    perms = "write create unlink rename setattr link"
-    # What the domain can open or make itself; an open file that systemd hands over does not count.
-    own = policy.granted(DAEMON, "file", "open create")
+    """It changes no file but in its spool, its state and its log, never: not its program, configuration, or /tmp."""
     # Debian opens what the system's start leaves in a tmpfs to every daemon.
-    return only(policy.granted(DAEMON, "file", perms) & own, {SPOOL, STATE, LOG, DAEMON, "init_tmpfs_t"})
+    return only(changes(policy, DAEMON), {SPOOL, STATE, LOG, DAEMON, "init_tmpfs_t"})
 
 
 def log_grows_only(policy: Policy) -> Found:
@@ -209,8 +218,7 @@ def relabels_and_mounts_nothing(policy: Policy) -> Found:
 
 def foreign_files(policy: Policy) -> Found:
     """It never opens passwords, homes, keys, web sites, databases, mailboxes or the audit log of this host."""
-    opened = policy.granted(DAEMON, "file", "open read write append")
-    return sorted(opened & set(FOREIGN))
+    return sorted(opens(policy, DAEMON) & set(FOREIGN))
 
 
 def devices(policy: Policy) -> Found:
@@ -265,11 +273,10 @@ def web_reaches_no_mail_server(policy: Policy) -> Found:
 
 
 def web_reads_nothing(policy: Policy) -> Found:
-    """No web application ever opens configuration, passwords, tokens, mail or log of the relay."""
+    """No web application ever opens configuration, passwords, tokens, mail or log of the relay, or lists a folder."""
     for web in WEB:
-        for kind in ("file", "dir"):
-            opened = policy.granted(web, kind, "open read write append create add_name remove_name")
-            yield from (f"{web}: {kind} {t}" for t in opened & {*SECRET, LOG})
+        found = (opens(policy, web) | changes(policy, web)) & {*SECRET, LOG}
+        yield from (f"{web}: {t}" for t in sorted(found))
 
 
 def web_has_no_say(policy: Policy) -> Found:
@@ -316,15 +323,15 @@ def client_runs_nothing(policy: Policy) -> Found:
 
 def client_reads_nothing(policy: Policy) -> Found:
     """It never opens configuration, tokens, mail or log of the relay, nor files of others."""
-    return sorted(policy.granted(CLIENT, "file", "open read write append") & {*SECRET, LOG, *FOREIGN})
+    return sorted(opens(policy, CLIENT) & {*SECRET, LOG, *FOREIGN})
 
 
 def client_writes(policy: Policy) -> Found:
     """It writes files of its own in /tmp, and can not run them."""
-    own = policy.granted(CLIENT, "file", "open create")
-    written = policy.granted(CLIENT, "file", "write append create") & own
+    written = changes(policy, CLIENT)
     yield from only(written, {CLIENT_TMP, CLIENT})
-    yield from (f"runs {t}" for t in written & policy.granted(CLIENT, "file", "execute execute_no_trans entrypoint"))
+    run = policy.granted(CLIENT, "file", "execute execute_no_trans entrypoint")
+    yield from (f"runs {t}" for t in sorted(written & run))
 
 
 # --- who else -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
 POLICY is a policy as the kernel loads it: /etc/selinux/TYPE/policy/policy.NN, or /sys/fs/selinux/policy.
 No SELinux kernel is needed, only setools (python3-setools). One line for each property, with what breaks it;
 exit status 0 when all hold, 1 when one does not, 2 when POLICY can not be read or lacks the module.
-EXCEPTIONS.json says what a distribution grants to every service besides, by the property's name.
+EXCEPTIONS.json says what a distribution grants to every service besides: {property's name: [what breaks it, ...]}.
 """
 
 import json
@@ -20,12 +20,12 @@ except ModuleNotFoundError as fault:
 from properties import DAEMON, PROPERTIES
 
 
-def prove(policy: Policy, exceptions: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Each property's name, with what breaks it."""
-    found: dict[str, list[str]] = {}
+def prove(policy: Policy, exceptions: dict[str, list[str]]) -> dict[str, tuple[list[str], list[str]]]:
+    """Each property's name, with what breaks it, and what would but for the exceptions."""
+    found: dict[str, tuple[list[str], list[str]]] = {}
     for check in PROPERTIES:
-        excepted = set(exceptions.get(check.__name__, ()))
-        found[check.__name__] = [text for text in check(policy) if not excepted & set(text.split())]
+        texts, excepted = list(check(policy)), exceptions.get(check.__name__, [])
+        found[check.__name__] = [t for t in texts if t not in excepted], [t for t in texts if t in excepted]
     return found
 
 
@@ -52,15 +52,17 @@ def main() -> int:
         print(f"prove.py: {fault}", file=sys.stderr)
         return 2
     found = prove(policy, exceptions)
-    failed = sum(map(bool, found.values()))
+    failed = sum(bool(broken) for broken, _ in found.values())
     if "--json" in sys.argv[1:]:
-        form = {check.__name__: {"states": check.__doc__, "broken": found[check.__name__]} for check in PROPERTIES}
+        states = {check.__name__: check.__doc__ for check in PROPERTIES}
+        form = {n: {"states": states[n], "broken": broken, "excepted": e} for n, (broken, e) in found.items()}
         print(json.dumps(form, indent=1))
     else:
         for check in PROPERTIES:
-            broken = found[check.__name__]
+            broken, excepted = found[check.__name__]
             print("BROKEN" if broken else "proved", f" {check.__doc__}")
             print(*(f"        {text}\n" for text in broken), sep="", end="")
+            print(*(f"        excepted: {text}\n" for text in excepted), sep="", end="")
         print(f"{len(found) - failed} proved, {failed} broken")
     return 1 if failed else 0
 

@@ -83,6 +83,12 @@ def test_a_policy_without_the_module_is_named(needed, tmp_path):
     assert done.stderr == f"prove.py: {policy}: the module tracker_relay is not in this policy\n"
 
 
+def test_the_exceptions_for_fedora_are_of_properties_that_there_are(linked):
+    names = set(linked.prove())
+    for path in (SOURCE / "expected").iterdir():
+        assert set(json.loads(path.read_text())) <= names
+
+
 def test_an_exception_for_no_property_is_named(linked, tmp_path):
     path = tmp_path / "exceptions.json"
     path.write_text(json.dumps({"conects": ["pop_port_t"]}))
@@ -101,7 +107,12 @@ def store(needed, tmp_path_factory):
     shutil.copytree(SOURCE, root / "source", ignore=shutil.ignore_patterns("tmp", "*.pp", "__pycache__"))
 
     def run(*words):
-        command = ["make", "-C", root / "source", *words, "STORE=default", f"SEMODULE=semodule -p {root} -s default -n"]
+        places = (
+            f"PACKAGES={root}/packages",
+            f"INTERFACES={root}/interfaces",
+            f"SEMODULE=semodule -p {root} -s default -n",
+        )
+        command = ["make", "-C", root / "source", *words, "STORE=default", *places]
         return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
     run.root = root
@@ -134,4 +145,5 @@ def test_make_install_and_make_remove(store):
     removed = store("remove")
     assert removed.returncode == 0, removed.stderr
     assert listed(store) == []
+    assert not (store.root / "packages").exists()
     assert "tracker" not in contexts.read_text()
