@@ -80,7 +80,8 @@ class Relay:
         self.gate = gate_of(configuration.listener)
         self.listener = Listener(self._listener_setting(), configuration.submission_socket, service.sockets)
         reports = Reports(self.spool, _id, self.setting.hostname)
-        self.queue = Queue(Parts(self.spool, time.time, self.delivery.wake, self._prepare, reports, self._schedule))
+        wake, lift = self.delivery.wake, self.upstreams.forgive
+        self.queue = Queue(Parts(self.spool, time.time, wake, self._prepare, reports, self._schedule, lift))
         self.hops = Hops(self.spool, self.upstreams, self._all_next_hops, time.time, self.queue.due_again)
         self.control = Control(socket_path(configuration), self._answer)
         self.draining = asyncio.Event()

@@ -13,7 +13,7 @@ connection, so that no later mail gets an answer meant for this one.
 import asyncio
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from relay import downgrade, fields, mime
@@ -133,7 +133,7 @@ class Upstreams:
         at, reply, cause = hop.trouble or (0.0, None, None)
         return HopState(hop.used_at, len(hop.pool.links), at, reply, cause)
 
-    def forgive(self, names: Sequence[str]) -> None:
+    def forgive(self, names: Collection[str]) -> None:
         """What kept us from these next hops is mended: they need not be left alone any longer."""
         for upstream, hop in self._hops.items():
             if upstream.name in names:

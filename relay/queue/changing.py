@@ -5,7 +5,7 @@ or `other` (it is not any more what the filters asked for).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,10 @@ from relay.spool import Claim, Draft, Spool, Wanted
 SIDE_BY_SIDE = 50
 """Mails that are changed at the same time: they share the waits for the disk."""
 FEW = 10
+_NOW = ("retry", "release")
+"""The changes after which a mail is to leave at once."""
+_LAST = 8
+"""The last attempts of a mail that are asked which next hops it waits for."""
 PATIENCE = 2.0
 """Seconds that a change of a FEW mails waits for one that is being delivered."""
 
@@ -32,7 +36,8 @@ class Parts:
     """What a change needs: `wake` tells the engine that something became due.
 
     `prepare`, `reports` and `schedule` are the engine's: what is bounced is reported as if the next hop
-    had refused it.
+    had refused it. `lift` ends the pause that next hops of these names have after a failure: who says
+    "now" means now.
     """
 
     spool: Spool
@@ -41,6 +46,7 @@ class Parts:
     prepare: Callable[[Entry, Body], Awaitable[Prepared]]
     reports: Reports
     schedule: Callable[[], RetryOptions]
+    lift: Callable[[Collection[str]], None] = lambda _names: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +77,13 @@ class Asked:
 async def change(parts: Parts, asked: Asked, ids: Sequence[str]) -> AsyncIterator[dict[str, Any]]:
     """Do it to each of these; a line for some of them at a time."""
     patience = PATIENCE if len(ids) <= FEW else 0.0
+    lifted: set[str] = set()
     for at in range(0, len(ids), SIDE_BY_SIDE):
         some = ids[at : at + SIDE_BY_SIDE]
-        yield {"changed": await asyncio.gather(*(_one(parts, asked, name, patience) for name in some))}
+        yield {"changed": await asyncio.gather(*(_one(parts, asked, name, patience, lifted) for name in some))}
 
 
-async def _one(parts: Parts, asked: Asked, name: str, patience: float) -> dict[str, Any]:
+async def _one(parts: Parts, asked: Asked, name: str, patience: float, lifted: set[str]) -> dict[str, Any]:
     claim = await _claim(parts.spool, name, patience)
     if isinstance(claim, str):
         return _said(name, claim)
@@ -90,9 +97,22 @@ async def _one(parts: Parts, asked: Asked, name: str, patience: float) -> dict[s
     else:
         await parts.spool.settle([claim], (following, None))
     _log(entry, following)
+    if asked.verb in _NOW:
+        _lift(parts, entry, lifted)
     parts.wake()
     told = _said(name, "done", PAST[asked.verb])
     return told | {"entry": moving.form(entry)} if asked.verb == "set-aside" else told
+
+
+def _lift(parts: Parts, entry: Entry, lifted: set[str]) -> None:
+    """End the pauses that kept this mail waiting: of each next hop once, however many mails wait for it.
+
+    So ten thousand mails with a wrong password are one further log-in.
+    """
+    names = {a.upstream for a in entry.attempts[-_LAST:] if any(not o.disposition.final for o in a.outcomes)} - lifted
+    if names:
+        lifted |= names
+        parts.lift(names)
 
 
 async def _claim(spool: Spool, name: str, patience: float) -> Claim | str:

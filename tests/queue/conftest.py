@@ -29,6 +29,7 @@ class Stage:
         self.report_to = parse("admin@example.com")
         self.prepared = Prepared((), reverse_path=parse("bugs@example.com"))
         self.woken = 0
+        self.lifted = []
         self._ids = itertools.count(1)
 
     @contextlib.asynccontextmanager
@@ -37,7 +38,8 @@ class Stage:
         await self.spool.open()
         reports = Reports(self.spool, lambda: f"report{next(self._ids)}", "relay.example.com")
         schedule = lambda: RetryOptions(report_to=self.report_to)  # noqa: E731
-        self.queue = Queue(Parts(self.spool, lambda: self.now, self._wake, self._prepare, reports, schedule))
+        lift = lambda names: self.lifted.append(sorted(names))  # noqa: E731
+        self.queue = Queue(Parts(self.spool, lambda: self.now, self._wake, self._prepare, reports, schedule, lift))
         try:
             yield self
         finally:

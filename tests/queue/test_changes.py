@@ -158,3 +158,21 @@ def test_many_at_once(stage, run):
             assert await stage.found(states=["held"]) == names[::-1]
 
     run(story)
+
+
+@pytest.mark.parametrize("verb", ["retry", "release"])
+def test_who_says_now_means_now_each_waited_for_hop_is_asked_once(stage, run, verb):
+    async def story():
+        async with stage.open():
+            for name in "abc":
+                await stage.put(name, attempts=(tried(stage.now),))
+            await stage.put("d", attempts=(tried(stage.now, disposition=Disposition.RELAYED),))
+            if verb == "release":
+                await stage.change("hold", *"abcd")
+            assert stage.lifted == []
+            await stage.change(verb, *"abcd")
+            assert stage.lifted == [["notification"]], "once, whatever the queue's length; not where nothing has failed"
+            await stage.change("drop", "a")
+            assert stage.lifted == [["notification"]]
+
+    run(story)
