@@ -21,6 +21,7 @@ from relay.oauth import OAuthOptions
 from relay.people import User
 from relay.policy import Policy
 from relay.profiles import Match, MatchOptions
+from relay.records import DnsOptions
 from relay.retry import RetryOptions
 from relay.routing import NextHopOptions
 from relay.sections import (
@@ -78,6 +79,7 @@ class _Reader:
             cast(Policy, policy),
             next_hop,
             cast(Timeouts, made["timeouts"][0]),
+            cast(DnsOptions, made["dns"][0]),
             cast(LogOptions, made["log"][0]),
             cast(StatusOptions, made["status"][0]),
             self._users(),

@@ -44,6 +44,10 @@ class HopError(RelayError):
     """a next hop could not be reached or understood"""
 
 
+class DnsFault(RelayError):
+    """DNS gives no answer at this moment"""
+
+
 class NoToken(HopError):
     """there is no access token to log in to a next hop with"""
 

@@ -10,6 +10,7 @@ from relay.journal import LogOptions
 from relay.people import User
 from relay.policy import Policy
 from relay.profiles import DEFAULT, Match, Profile
+from relay.records import DnsOptions
 from relay.retry import RetryOptions
 from relay.routing import NextHopOptions, Upstream, upstream_from, upstreams_from
 from relay.spool import SpoolOptions
@@ -43,6 +44,7 @@ class Configuration:
     policy: Policy
     next_hop: NextHopOptions
     timeouts: Timeouts
+    dns: DnsOptions
     log: LogOptions
     status: StatusOptions
     users: tuple[User, ...] = ()

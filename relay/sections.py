@@ -9,6 +9,7 @@ from relay.oauth import OAuthOptions
 from relay.people import UserOptions
 from relay.policy import Policy
 from relay.profiles import MatchOptions
+from relay.records import DnsOptions
 from relay.retry import RetryOptions
 from relay.routing import NOT_OF_ONE_HOP, NextHopOptions
 from relay.spool import SpoolOptions
@@ -21,6 +22,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "retry": (RetryOptions,),
     "notification": (Policy, NextHopOptions, OAuthOptions),
     "timeouts": (Timeouts,),
+    "dns": (DnsOptions,),
     "status": (StatusOptions,),
     "log": (LogOptions,),
 }

@@ -32,6 +32,7 @@ from relay.doctor.token import token
 from relay.doctor.way import connections, resolve
 from relay.loaded import Configuration, Loaded
 from relay.renewal import Renewal
+from relay.resolver import Resolver
 from relay.tokenstore import TokenStore
 from relay.transaction import Timeouts
 
@@ -115,7 +116,7 @@ def _all(arguments: argparse.Namespace, read: Loaded) -> Iterator[Finding]:
     for hop in hops:
         yield from _whole(hop.about, _examined(config, hop, arguments.recipient))
     for section, signer in signers_of(config):
-        yield from _whole("dkim", _published(section, signer))
+        yield from _whole("dkim", _published(config, section, signer))
     if arguments.recipient:
         yield from _whole("mail", _sent(config, arguments.recipient))
 
@@ -133,8 +134,11 @@ def _whole(what: str, rows: Iterator[Finding]) -> Iterator[Finding]:
         yield fail("doctor", what, text, "report it, with what tracker-relay --version says")
 
 
-def _published(section: str, signer: Signer) -> Iterator[Finding]:
-    yield asyncio.run(published.published(section, signer))
+def _published(config: Configuration, section: str, signer: Signer) -> Iterator[Finding]:
+    async def row() -> Finding:
+        return await published.published(section, signer, Resolver(config.dns))
+
+    yield asyncio.run(row())
 
 
 def _sent(config: Configuration, recipient: Address) -> Iterator[Finding]:

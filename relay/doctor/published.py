@@ -1,20 +1,17 @@
 """Published: whether DNS shows the key that belongs to the one we sign with (RFC 6376 3.6)."""
 
-import dns.asyncresolver
-import dns.exception
-import dns.resolver
-
 from relay import dkim
+from relay.address import ascii_domain
 from relay.dkim import Signer
 from relay.doctor.finding import Finding, fail, ok, warn
+from relay.errors import DnsFault
+from relay.resolver import Resolver
 
-LIMIT = 10.0
-"""Seconds for the whole question."""
 _PIECE = 255
 """Octets of one string in a TXT record (RFC 1035 3.3.14)."""
 
 
-async def published(section: str, signer: Signer, resolver: dns.asyncresolver.Resolver | None = None) -> Finding:
+async def published(section: str, signer: Signer, resolver: Resolver) -> Finding:
     """The row for one selector and domain."""
     if not signer.domain:
         return warn("dkim", section, "there is no domain to sign for", f"[{section}]\ndkim_domain = example.com")
@@ -25,12 +22,12 @@ async def published(section: str, signer: Signer, resolver: dns.asyncresolver.Re
         return fail("dkim", name, str(fault), f"[{section}]\ndkim_key_file = (a usable key)")
     publish = f"publish this TXT record:\n{zone_line(name, ours)}"
     try:
-        answer = await (resolver or dns.asyncresolver.Resolver()).resolve(f"{name}.", "TXT", lifetime=LIMIT)
-    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-        return fail("dkim", name, "no key is published: receivers take our signatures for forged", publish)
-    except (dns.exception.DNSException, OSError) as fault:
+        answer = await resolver.ask(ascii_domain(name), "TXT")
+    except DnsFault as fault:
         return warn("dkim", name, f"DNS gives no answer: {fault}", f"dig TXT {name}")
-    records = [b"".join(row.strings).decode("utf-8", "replace") for row in answer]
+    if not answer.records:
+        return fail("dkim", name, "no key is published: receivers take our signatures for forged", publish)
+    records = [text.decode("utf-8", "replace") for text in answer.records]
     return _compared(name, records, ours, publish)
 
 
