@@ -3,8 +3,9 @@
 1. MAIL, every RCPT and DATA go in one write where the peer offers PIPELINING, else one by one.
 2. Each reply is the answer of its own recipient: a refusal is that recipient's alone.
 3. The content goes only after 354 and when somebody was accepted; a 354 for nobody gets a lone dot.
-4. The reply to the final dot is the answer of all who were accepted. A connection that breaks before
-   it defers them; one that breaks behind the dot does so as *ambiguous* (RFC 1047).
+4. The reply to the final dot is the answer of all who were accepted, and no other one is: a peer that
+   says 250 to DATA has taken nothing yet, and is not spoken to any more. A connection that breaks before
+   that reply defers them; one that breaks behind the dot does so as *ambiguous* (RFC 1047).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -173,6 +174,8 @@ class Transaction:
             self._replies.append(reply)
         if reply.code == 421:
             self.broken = reply
+        elif len(self._replies) == len(self.plan.recipients) + 2 and reply.positive and not self.dot_sent:
+            self.broken = Reply(451, "4.5.0", f"the server did not wait for the mail: it answered DATA with {reply}")
 
     @property
     def ended(self) -> bool:
@@ -251,7 +254,7 @@ class Transaction:
         if self._final is not None:
             return self._final, Cause.PEER
         at = len(self.plan.recipients) + 1
-        if len(self._replies) > at and self._replies[at].code != 354:
+        if len(self._replies) > at and self._replies[at].code != 354 and not self._replies[at].positive:
             return self._replies[at], Cause.PEER
         return self.broken or Reply(451, "4.5.0", "no reply came"), self.cause
 

@@ -83,6 +83,29 @@ def test_5xx_at_mail_data_and_dot_refuses_everybody(stage, run, at, features):
     run(story)
 
 
+@pytest.mark.parametrize("features", [("PIPELINING",), ()])
+def test_promise_2_a_2xx_to_data_has_taken_nothing(stage, run, features):
+    """Found by fuzzing: it counted as the answer to the whole mail, of which not one octet had been sent."""
+
+    async def story():
+        async with (
+            stage.peer(features=features, script={"DATA": "250 2.0.0 ok"}) as peer,
+            stage.upstreams() as upstreams,
+        ):
+            route, mail = Route(stage.hop(peer)), stage.mail("a@example.org", "b@example.org")
+            attempt = await upstreams.attempt(route, mail)
+            assert ends(attempt) == [DEFERRED, DEFERRED]
+            assert {str(o.reply) for o in attempt.outcomes} == {
+                "451 4.5.0 the server did not wait for the mail: it answered DATA with 250 2.0.0 ok"
+            }
+            assert not any(o.ambiguous for o in attempt.outcomes)
+            peer.script.clear()
+            assert ends(await upstreams.attempt(route, mail)) == [RELAYED, RELAYED]
+            assert (len(peer.mails), peer.connections) == (1, 2), "over a connection of its own"
+
+    run(story)
+
+
 @pytest.mark.parametrize("at", ["greeting", "EHLO"])
 def test_5xx_before_any_mail_defers(stage, run, at):
     async def story():
