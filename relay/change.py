@@ -48,11 +48,11 @@ def recode(message: Message, part: Part, wanted: str, *, text: bool) -> Recode:
     return Recode(message.body, part.body, part.end, part.scheme, wanted, text, part.within, closing)
 
 
-def apply(message: Message, parts: Sequence[Part], changes: Sequence[Change]) -> Message:
-    """The message with these changes. `parts` are all of it, as `scan` found them."""
-    if not changes:
+def apply(message: Message, parts: Sequence[Part], changes: Sequence[Change], further: Sequence[Edit] = ()) -> Message:
+    """The message with these changes, and `further` outside its parts. `parts` are all of it, as `scan` found them."""
+    if not changes and not further:
         return message
-    edits: list[Edit] = []
+    edits: list[Edit] = list(further)
     top: tuple[Field, ...] = message.fields
     for change in changes:
         part = change.part

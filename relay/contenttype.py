@@ -20,6 +20,7 @@ _QUOTED = r'"(?:[^"\\]|\\.)*+"?'
 _PARAMETER = re.compile(rf';\s*+([^\s=;"]++)\s*+=\s*+({_QUOTED}|[^;"]*+)([^;]*+)|{_QUOTED}', re.DOTALL)
 _MARK = re.compile(rf"{_QUOTED}|\(", re.DOTALL)
 _EXTENDED = re.compile(r"([^*]+)(?:\*(\d{1,4}))?(\*?)")
+_FOLDED_BOUNDARY = re.compile(rb'(?i)boundary\s*+=\s*+"[^"\n]*+\n')
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -52,7 +53,10 @@ def content_type(fields: Sequence[Field], default: str = "text/plain") -> Conten
     kind = _TYPE.match(text)
     if kind is None or len(found) > 1:
         return ContentType("", {})
-    return ContentType(f"{kind[1]}/{kind[2]}".lower(), parameters_of(text, kind.end()))
+    parameters = parameters_of(text, kind.end())
+    if _FOLDED_BOUNDARY.search(found[0].raw):
+        parameters["boundary"] = ""  # with the line end in it for some readers, without it for others
+    return ContentType(f"{kind[1]}/{kind[2]}".lower(), parameters)
 
 
 def without_comments(text: str) -> str:
@@ -75,7 +79,7 @@ def parameters_of(text: str, at: int) -> dict[str, str]:
         if found[1] is None:
             continue
         name, value = found[1].lower(), _value(found[2])
-        if name == "boundary" and found[3].strip():
+        if name == "boundary" and (found[3].strip() or (" " in value and not found[2].startswith('"'))):
             value = ""
         if len(plain) + len(pieces) >= MAX_PARAMETERS:
             raise TooComplex

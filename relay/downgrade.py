@@ -1,25 +1,28 @@
 """Downgrade: a body made fit for what the wire allows: octets in ASCII, lines of at most 998 octets.
 
 Text becomes quoted-printable; other parts and those with a file name become base64, so their octets
-stay (RFC 6152 3). Signed and encrypted parts and whole messages are
-never changed: mail with such a part that is not fit is not made fit at all.
+stay (RFC 6152 3). Around the parts, where no reader looks, an octet outside ASCII becomes `?`. Signed
+and encrypted parts and whole messages are never changed: mail with such a part that is not fit is not
+made fit at all.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
+from itertools import takewhile
 
 from relay import change, fields
 from relay.change import IDENTITY, Change
 from relay.fields import Unfit
 from relay.message import Body, Field, Message, pieces
-from relay.patch import has_long_line
+from relay.patch import Edit, Kept, has_long_line
 from relay.scan import Part, TooComplex, scan
 from relay.transfer import Undecodable, decoded, is_long
 
 
 def seven_bit(message: Message) -> Message | None:
     """The message in ASCII octets, for a hop without 8BITMIME; None when what is 8-bit must not be touched."""
-    return _changed(message, _in_seven_bits, lambda body: not all(piece.isascii() for piece in pieces(body)))
+    return _changed(message, _in_seven_bits, lambda body: not all(piece.isascii() for piece in pieces(body)), _between)
 
 
 def short_lines(message: Message) -> Message | None:
@@ -28,14 +31,18 @@ def short_lines(message: Message) -> Message | None:
 
 
 def _changed(
-    message: Message, fit: Callable[[Message, Part], Change], is_unfit: Callable[[Body], bool]
+    message: Message,
+    fit: Callable[[Message, Part], Change],
+    is_unfit: Callable[[Body], bool],
+    further: Callable[[Message, Sequence[Part]], list[Edit]] = lambda _message, _parts: [],
 ) -> Message | None:
     try:
         parts = scan(message)
         changes = [fit(message, part) for part in parts]
     except (TooComplex, Unfit, Undecodable):
         return None
-    made = change.apply(message, parts, [made for made in changes if made != Change(made.part)])
+    changes = [made for made in changes if made != Change(made.part)]
+    made = change.apply(message, parts, changes, further(message, parts))
     return None if is_unfit(made.body) else made
 
 
@@ -45,9 +52,34 @@ def _in_seven_bits(message: Message, part: Part) -> Change:
         return Change(part, "7bit" if part.scheme in ("8bit", "binary") and not part.sealed else "", fields=header)
     if all(piece.isascii() for piece in pieces(message.body, part.body, part.end)):
         return Change(part, fields=header)
-    if part.scheme not in ("", *IDENTITY):
+    if part.scheme not in ("", *IDENTITY, "quoted-printable"):  # which some programs leave half encoded
         raise Unfit
     return replace(_encoded(message, part), fields=header)
+
+
+def _between(message: Message, parts: Sequence[Part]) -> list[Edit]:
+    """What stands before, between and behind the parts of a multipart is shown to nobody: `?` for what is no ASCII."""
+    edits: list[Edit] = []
+    for number, part in enumerate(parts):
+        inner = list(takewhile(partial(_is_within, part), parts[number + 1 :]))
+        if part.leaf or part.sealed or not inner:
+            continue
+        at = part.body
+        for child in (child for child in inner if child.depth == part.depth + 1):
+            edits += _masked(message, at, child.start, child.within)
+            at = child.end
+        edits += _masked(message, at, part.end, inner[0].within)
+    return edits
+
+
+def _is_within(part: Part, other: Part) -> bool:
+    return other.depth > part.depth
+
+
+def _masked(message: Message, start: int, stop: int, boundaries: tuple[bytes, ...]) -> list[Edit]:
+    if not all(map(bytes.isascii, boundaries)) or all(p.isascii() for p in pieces(message.body, start, stop)):
+        return []
+    return [Edit(start, stop, Kept(message.body, start, stop, masked=True))]
 
 
 def _in_short_lines(message: Message, part: Part) -> Change:

@@ -7,7 +7,8 @@
 3. A field that programs read and people do not (Received and the like) loses what is left of it. Local
    parts and message ids can not be written otherwise: they stay, and need SMTPUTF8 (RFC 6532).
 4. A long line is broken before a blank, so unfolding gives the same text. One without blanks becomes
-   encoded words where the field is unstructured, else the field is unfit.
+   encoded words where the field is unstructured; in a list it gets a blank between two elements, in a
+   signature where one means nothing (RFC 6376 3.2); else the field is unfit.
 """
 
 import re
@@ -47,6 +48,10 @@ _PARAMETER = re.compile(rf";\s*+([A-Za-z0-9!#$%&+\-^_`{{|}}~.]++)\s*+=\s*+({_QUO
 _MARK = re.compile(rf"{_QUOTED}|\(", re.DOTALL)
 _NAME = re.compile(rb"[!-9;-~]++[ \t]*+:[ \t]*+")
 _SINGLE_BLANK = re.compile(r"(?<=[^ \t]) (?=[^ \t])")
+_LISTS = _ADDRESSES | _IDS | _LINKS | _PARAMETERS
+_SIGNATURES = frozenset(("dkim-signature", "arc-seal", "arc-message-signature"))
+_JOINTS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[,;]|>(?=<)')
+"""What a blank may follow in a list: RFC 5322 3.4, 3.6.4."""
 _PIECE = 60
 """Columns of one piece of a parameter in the form of RFC 2231 3."""
 
@@ -207,10 +212,11 @@ def _folded(raw: bytes) -> bytes:
     for line in raw.removesuffix(b"\r\n").split(b"\r\n"):
         while len(line) > LONGEST_LINE:
             at = _break(line)
-            if at <= 0:
+            joint = 0 if at else _joint(line, Field(raw).name)
+            if not at and not joint:
                 return _without_blanks(Field(raw))
-            lines.append(line[:at])
-            line = line[at:]  # noqa: PLW2901 - the rest of the same line
+            lines.append(line[: at or joint])
+            line = line[at:] if at else b" " + line[joint:]  # noqa: PLW2901 - the rest of the same line
         lines.append(line)
     return b"\r\n".join(lines) + b"\r\n"
 
@@ -222,6 +228,15 @@ def _break(line: bytes) -> int:
     end = min(LONGEST_LINE + 1, len(line.rstrip(b" \t")))
     at = max(line.rfind(b" ", 0, end), line.rfind(b"\t", 0, end))
     return at if at > begin else 0
+
+
+def _joint(line: bytes, name: str) -> int:
+    """Where a structured field without blanks may have one; 0 when nowhere."""
+    end = min(LONGEST_LINE, len(line) - 1)
+    if name in _SIGNATURES:  # a blank may stand around any sign of a list, and anywhere in base64
+        return max(line.rfind(b":", 0, end), line.rfind(b";", 0, end)) + 1 or end * line[end - 9 : end + 1].isalnum()
+    ends = [found.end() for found in _JOINTS.finditer(line, 0, end)] if name in _LISTS else []
+    return next((end for end in reversed(ends) if line[end - 1 : end] in b",;>"), 0)
 
 
 def _without_blanks(field: Field) -> bytes:

@@ -84,8 +84,8 @@ def pieces(body: Body, start: int = 0, stop: int | None = None) -> Iterator[byte
 class Field:
     """One header field: `raw` is every octet of it, line ends included; immutable.
 
-    `name` is the field name in lower case, "" for a line that is no field: the `From ` line of an
-    mbox, which some programs leave in front. It is read once, since every rule asks for it.
+    `name` is the field name in lower case, "" for what is no field: the `From ` line of an mbox, or a
+    line of blanks, which some programs leave in front. It is read once, since every rule asks for it.
     """
 
     __slots__ = ("_text", "name", "raw")
@@ -226,6 +226,8 @@ class Message:
 
 _FIELD = re.compile(rb"[^\n]*+(?:\n[ \t][^\n]*+)*+\n?")
 """A line and those that continue it (RFC 5322 2.2.3)."""
+_BLANKS = re.compile(rb"(?:[ \t]++\r?\n)++(?=[!-9;-~]++[ \t]*+:)")
+"""Lines of blanks in front of a header: they continue nothing, and end nothing, as other readers take it."""
 
 
 def parse(source: Body, limit: int = MAX_HEADER + 1) -> Message:
@@ -246,6 +248,9 @@ def _parse(source: Body, limit: int) -> Message:
     head = source.read(0, min(limit, source.size))
     fields: list[Field] = []
     start = 0
+    if head[:1] in (b" ", b"\t") and (blanks := _BLANKS.match(head)):
+        fields.append(Field(blanks[0]))
+        start = blanks.end()
     while start < len(head) and len(fields) <= MAX_FIELDS:
         if head.startswith((b"\r\n", b"\n"), start):
             end = head.index(b"\n", start) + 1

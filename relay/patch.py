@@ -29,15 +29,24 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The octets of `source` from `start` to `stop`."""
+    """The octets of `source` from `start` to `stop`; `masked`: with `?` for each outside ASCII."""
 
     source: Body
     start: int
     stop: int
+    masked: bool = False
 
     def octets(self) -> Iterator[bytes]:
         """All of them, in pieces."""
-        return pieces(self.source, self.start, self.stop)
+        return self.within(self.start, self.stop)
+
+    def within(self, first: int, last: int) -> Iterator[bytes]:
+        """Those from `first` to `last`, counted as `source` does."""
+        found = pieces(self.source, first, last)
+        return (piece.translate(_IN_ASCII) for piece in found) if self.masked else found
+
+
+_IN_ASCII = bytes(range(128)) + b"?" * 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +173,7 @@ class PatchedBody:
                 return stretch.data[start:stop]
             case Kept():
                 first, last = stretch.start + start, min(stretch.start + stop, stretch.stop)
-                return b"".join(pieces(stretch.source, first, last))
+                return b"".join(stretch.within(first, last))
             case _:
                 return self._made(number, start, stop)
 

@@ -5,6 +5,7 @@ body counts as one untouchable part. So it does where readers would not agree on
 within another of the same boundary, or of one that is the other's with `--` behind it.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ _HEAD = 65536
 """Octets of one part's header that are looked at."""
 _USUAL_HEAD = 2048
 """Octets in which the header of a part mostly ends."""
+_WITH_PARTS = re.compile("multipart|message")
+_MISSPELT = re.compile(r"([78])(?:-| )?bits?")
+"""How programs write 7bit and 8bit."""
 _WINDOW = 262144
 _LINE = 1024
 
@@ -48,7 +52,9 @@ class Part:
         found = [field.text.lower() for field in self.fields if field.name == "content-transfer-encoding"]
         if len(found) > 1:
             return "?"
-        return without_comments(found[0]).strip().rstrip(";").strip() if found else ""
+        scheme = without_comments(found[0]).strip().rstrip(";").strip() if found else ""
+        misspelt = _MISSPELT.fullmatch(scheme)
+        return f"{misspelt[1]}bit" if misspelt else scheme
 
     @property
     def named(self) -> bool:
@@ -74,7 +80,7 @@ class _Level:
 def scan(message: Message) -> list[Part]:
     """Every part of the message, itself first, in order. Raises TooComplex."""
     top = Part(message.fields, content_type(message.fields), 0, 0)
-    top.sealed = top.type.kind if top.type.main == "message" else ""
+    top.sealed = top.type.kind if top.type.main == "message" else _of_two_types(top)
     parts = [top]
     levels: list[_Level] = []
     by_boundary: dict[bytes, int] = {}
@@ -161,9 +167,14 @@ def _part(body: Body, start: int, level: _Level) -> Part:
         part.sealed = part.sealed or "a part without a body"
     elif any(not field.name for field in head.fields):
         part.sealed = part.sealed or "a part with a broken header"
-    if kind.main == "message":
-        part.sealed = part.sealed or kind.kind
+    part.sealed = part.sealed or (kind.kind if kind.main == "message" else _of_two_types(part))
     return part
+
+
+def _of_two_types(part: Part) -> str:
+    """Why a part may not be changed that one reader could take for a multipart and another for none."""
+    said = [field.text.lstrip().lower() for field in part.fields if field.name == "content-type"]
+    return "two content types" if len(said) > 1 and any(map(_WITH_PARTS.match, said)) else ""
 
 
 class _Ahead:

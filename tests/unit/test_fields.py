@@ -114,7 +114,8 @@ def test_long_unstructured_fields_keep_their_text(text):
     "raw",
     [
         "References: <" + "x" * 1200 + "@y>\r\n",
-        "To: " + "a@b," * 400 + "\r\n",
+        'To: "' + "a," * 600 + '"\r\n',
+        "DKIM-Signature: b=" + "-" * 1200 + "\r\n",
         "Content-Type: text/plain; name=" + "x" * 1200 + "\r\n",
         "X" * 1000 + ": y\r\n",
         "X" * 990 + ": é\r\n",
