@@ -46,12 +46,16 @@ class _Turn:
 
 @dataclass(eq=False, slots=True)
 class Dialogue(asyncio.Protocol):
-    """A connection that may carry mail; `security` is in words for the log, "" without TLS."""
+    """A connection that may carry mail.
+
+    `security` is in words for people, "" without TLS; `tls_level` the level wanted and had, for the log.
+    """
 
     host: str
     features: Features
     security: str
     timeouts: Timeouts
+    tls_level: str = ""
     mails: int = 0
     pace: float = 0.0
     """Seconds that a mail has taken of late."""

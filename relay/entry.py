@@ -9,10 +9,10 @@ from relay import address as addresses
 from relay.mail import Envelope, Recipient
 from relay.reply import Reply
 
-FORMAT = 2
+FORMAT = 3
 """Version of the stored form; `decode` reads this one and all before it, and refuses later ones.
 
-2: with `project` and `ticket`."""
+2: with `project` and `ticket`; 3: with `tls_level`."""
 
 
 class LaterForm(ValueError):
@@ -83,6 +83,7 @@ class Attempt:
     """One try for one entry over one route: `at` wall-clock seconds since 1970, `delays` in seconds.
 
     `delays` are before the queue manager took it, in the queue, connecting, transmitting (Postfix's a/b/c/d).
+    `tls` is what the connection was, in words; `tls_level` the level wanted and had, as `relay.tls.told` writes it.
     """
 
     at: float
@@ -90,6 +91,7 @@ class Attempt:
     outcomes: tuple[Outcome, ...]
     tls: str = ""
     delays: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    tls_level: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +188,7 @@ def encode(entry: Entry) -> bytes:
     if entry.attempts:
         form["attempts"] = [
             {"at": a.at, "upstream": a.upstream, "outcomes": [_encode_outcome(o) for o in a.outcomes], "tls": a.tls}
-            | {"delays": a.delays}
+            | {"delays": a.delays, "tls_level": a.tls_level}
             for a in entry.attempts
         ]
     if entry.events:

@@ -22,7 +22,14 @@ from relay.upstream import Upstreams
 VERBS = ("upstreams", "pause", "resume", "probe")
 """The requests that are answered here."""
 _FOR_EVER = 9e15
-_OUTBOX = {"ok": True, "reply": "250 2.0.0 the outbox is a folder of ours", "host": "", "tls_now": "", "features": []}
+_OUTBOX = {
+    "ok": True,
+    "reply": "250 2.0.0 the outbox is a folder of ours",
+    "host": "",
+    "tls_now": "",
+    "tls_level": "",
+    "features": [],
+}
 
 
 @dataclass(slots=True)
@@ -118,10 +125,11 @@ class Hops:
         except LinkFault as fault:
             journal.info("", f"next hop {hop.name}: probed by {by}: {fault.reply}")
             found = {"ok": False, "reply": str(fault.reply), "host": fault.host, "tls_now": "", "features": []}
-            return self._row(hop) | found | {"cause": str(fault.cause)}
+            return self._row(hop) | found | {"cause": str(fault.cause), "tls_level": fault.tls_level}
         journal.info("", f"next hop {hop.name}: probed by {by}: it works ({link.security or 'no TLS'})")
         features = sorted(f"{name} {value}".strip() for name, value in link.features.keywords.items())
         found = {"ok": True, "reply": "", "host": link.host, "tls_now": link.security, "features": features}
+        found["tls_level"] = link.tls_level
         return self._row(hop) | found
 
 

@@ -136,7 +136,8 @@ def delivery(entry: Entry, outcome: Outcome, attempt: Attempt) -> None:
         logging.INFO,
         "delivery",
         entry.id,
-        "to=<%(to)s>, relay=%(relay)s, delay=%(delay)s, delays=%(delays)s, dsn=%(dsn)s, status=%(status)s (%(reply)s)",
+        "to=<%(to)s>, relay=%(relay)s, delay=%(delay)s, delays=%(delays)s, dsn=%(dsn)s, status=%(status)s (%(reply)s),"
+        " tls=%(tls)s",
         {
             "to": escaped(_person(outcome.address)),
             "relay": clean(relay(outcome.host)),
@@ -145,6 +146,7 @@ def delivery(entry: Entry, outcome: Outcome, attempt: Attempt) -> None:
             "dsn": outcome.reply.status_or_default,
             "status": status,
             "reply": (f"{clean(outcome.rule)}: " if outcome.rule else "") + clean(str(outcome.reply)),
+            "tls": attempt.tls_level or "none",
         },
     )
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol, cast
 
 import aiosmtplib
 
-from relay import auth, lookup, tls
+from relay import auth, lookup, proving, tls
 from relay.auth.binding import end_point
 from relay.dialogue import Dialogue
 from relay.entry import Cause
@@ -28,7 +28,7 @@ from relay.errors import HopError, NoToken
 from relay.options import Secret
 from relay.reply import Reply
 from relay.routing import Upstream
-from relay.tls import Level
+from relay.tls import Demand, Level
 from relay.transaction import Features, Timeouts
 
 NO_TOKEN = Secret("")
@@ -42,6 +42,8 @@ class LinkFault(HopError):
         self.reply, self.cause, self.host = reply, cause, host
         self.refused = refused
         """The server does not take these credentials."""
+        self.tls_level = ""
+        """The level that was wanted, and what came of it, for the log."""
 
 
 @dataclass(slots=True)
@@ -51,11 +53,13 @@ class Seen:
     greeting: str = ""
     level: Level | None = None
     """None until it is known, which is after EHLO and STARTTLS."""
+    wanted: Demand | None = None
     version: str = ""
     cipher: str = ""
     certificate: dict[str, Any] = field(default_factory=dict)
     """As `ssl` reads it; empty where it was not verified."""
     certificate_octets: bytes = b""
+    """The server's own, in DER; there also where it was not accepted."""
     keywords: dict[str, str] = field(default_factory=dict)
     """Of the last EHLO, in upper case, with their parameters."""
     mechanisms: tuple[str, ...] = ()
@@ -72,7 +76,6 @@ class Seen:
         if inner := client.get_transport_info("ssl_object"):
             self.version, self.cipher = inner.version(), (inner.cipher() or ("",))[0]
             self.certificate = inner.getpeercert() or {}
-            self.certificate_octets = inner.getpeercert(binary_form=True) or b""
 
 
 class TokenSource(Protocol):
@@ -83,18 +86,6 @@ class TokenSource(Protocol):
 
     async def refused(self, upstream: Upstream, token: Secret) -> Secret | None:
         """The server refused that one: another, or None."""
-
-
-def context_of(upstream: Upstream) -> ssl.SSLContext:
-    """The TLS context of an upstream, to be made once: it costs 20 ms. Raises OSError, ssl.SSLError."""
-    context = ssl.create_default_context(cafile=upstream.ca_file or None)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not tls.demand(upstream).proof:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if upstream.client_certificate:
-        context.load_cert_chain(upstream.client_certificate)
-    return context
 
 
 async def connect(
@@ -138,15 +129,21 @@ async def _connect(
     *,
     seen: Seen,
 ) -> Dialogue:
-    with_tls = tls.demand(upstream).tls_wanted
+    wanted = seen.wanted = tls.demand(upstream)
     try:
-        return await _one(upstream, context, timeouts, hostname, token, seen=seen, with_tls=with_tls)
+        try:
+            return await _one(
+                upstream, context, timeouts, hostname, token, wanted=wanted, seen=seen, with_tls=wanted.tls_wanted
+            )
+        except LinkFault as fault:
+            # Opportunistic TLS asks for no proof and no secrecy: a server whose TLS is broken still gets mail.
+            if fault.cause is not Cause.TLS or wanted.tls_required:
+                raise
+            seen.tls_fault = fault.reply
+        return await _one(upstream, context, timeouts, hostname, token, wanted=wanted, seen=seen, with_tls=False)
     except LinkFault as fault:
-        # Opportunistic TLS asks for no proof and no secrecy: a server whose TLS is broken still gets mail.
-        if fault.cause is not Cause.TLS or upstream.tls != "opportunistic":
-            raise
-        seen.tls_fault = fault.reply
-    return await _one(upstream, context, timeouts, hostname, token, seen=seen, with_tls=False)
+        fault.tls_level = tls.told(wanted, seen.level, fault.cause)
+        raise
 
 
 async def _one(
@@ -156,6 +153,7 @@ async def _one(
     hostname: str,
     token: Secret,
     *,
+    wanted: Demand,
     seen: Seen,
     with_tls: bool,
 ) -> Dialogue:
@@ -163,7 +161,7 @@ async def _one(
     client = aiosmtplib.SMTP(
         hostname=upstream.server,
         sock=sock,
-        use_tls=with_tls and tls.demand(upstream).tls_first,
+        use_tls=with_tls and wanted.tls_first,
         start_tls=False,
         tls_context=context,
         local_hostname=hostname,
@@ -174,16 +172,21 @@ async def _one(
             greeting = await client.connect()
             seen.greeting = f"{greeting.code} {greeting.message}"
             client.timeout = timeouts.command
-            await _hello(client)
-            if with_tls and not client.use_tls:
-                await _start_tls(client, upstream, timeouts, host)
-            level, security = _level(client, upstream)
+            if client.use_tls:
+                level = _proven(client, upstream, wanted, host, seen=seen)
+                await _hello(client)
+            else:
+                await _hello(client)
+                level = Level.PLAIN
+                if with_tls and await _start_tls(client, upstream, wanted, timeouts, host):
+                    level = _proven(client, upstream, wanted, host, seen=seen)
+                    await client.ehlo()
             seen.secured(client, level)
-            if missed := tls.demand(upstream).missed(level):
+            if missed := wanted.missed(level):
                 raise LinkFault(Reply(454, "4.7.5", missed), Cause.TLS, host)
             if upstream.logs_in:
                 await _log_in(client, upstream, token, level, host, seen=seen)
-            return _take_over(client, host, security, timeouts)
+            return _take_over(client, host, timeouts, wanted, level)
         except BaseException:
             # Cut it: a polite end of TLS would wait for a peer that may not answer.
             if transport := cast("asyncio.Transport | None", client.transport):
@@ -241,29 +244,33 @@ async def _hello(client: aiosmtplib.SMTP) -> None:
         await client.helo()
 
 
-async def _start_tls(client: aiosmtplib.SMTP, upstream: Upstream, timeouts: Timeouts, host: str) -> None:
-    if client.supports_extension("starttls"):
-        try:
-            await client.starttls(server_hostname=upstream.server, timeout=timeouts.connect)
-        except aiosmtplib.SMTPResponseException as refused:
-            reply = Reply(454, "4.7.4", f"STARTTLS refused: {refused.code} {refused.message}")
-            raise LinkFault(reply, Cause.TLS, host) from refused
-        except aiosmtplib.SMTPException as broken:
-            raise LinkFault(Reply(454, "4.7.5", f"TLS failed: {_words(broken)}"), Cause.TLS, host) from broken
-        await client.ehlo()
-    elif tls.demand(upstream).tls_required:
-        reply = Reply(454, "4.7.4", "the server offers no STARTTLS, and tls demands it (port 465 wants tls = implicit)")
-        raise LinkFault(reply, Cause.TLS, host)
+async def _start_tls(
+    client: aiosmtplib.SMTP, upstream: Upstream, wanted: Demand, timeouts: Timeouts, host: str
+) -> bool:
+    """True when the connection is now encrypted; False when that was not offered, and need not be. Raises LinkFault."""
+    if not client.supports_extension("starttls"):
+        if not wanted.tls_required:
+            return False
+        text = "the server offers no STARTTLS, and tls demands it (port 465 wants tls = implicit)"
+        raise LinkFault(Reply(454, "4.7.4", text), Cause.TLS, host)
+    try:
+        await client.starttls(server_hostname=upstream.server, timeout=timeouts.connect)
+    except aiosmtplib.SMTPResponseException as refused:
+        reply = Reply(454, "4.7.4", f"STARTTLS refused: {refused.code} {refused.message}")
+        raise LinkFault(reply, Cause.TLS, host) from refused
+    except aiosmtplib.SMTPException as broken:
+        raise LinkFault(Reply(454, "4.7.5", f"TLS failed: {_words(broken)}"), Cause.TLS, host) from broken
+    return True
 
 
-def _level(client: aiosmtplib.SMTP, upstream: Upstream) -> tuple[Level, str]:
-    """What the connection really is, asked of the socket, not of what was meant."""
+def _proven(client: aiosmtplib.SMTP, upstream: Upstream, wanted: Demand, host: str, *, seen: Seen) -> Level:
+    """What a connection with TLS has shown of the server, before a word is said over it. Raises LinkFault."""
     inner = client.get_transport_info("ssl_object")
-    if inner is None:
-        return Level.PLAIN, ""
-    verified = inner.context.verify_mode == ssl.CERT_REQUIRED and inner.context.check_hostname
-    level = Level.VERIFIED if verified else Level.ENCRYPTED
-    return level, f"{inner.version()} {upstream.tls} {level}"
+    seen.certificate_octets = (inner.getpeercert(binary_form=True) or b"") if inner else b""
+    try:
+        return proving.level_of(inner, upstream, wanted)
+    except proving.NotProven as fault:
+        raise LinkFault(Reply(454, "4.7.5", f"TLS failed: {fault}"), Cause.TLS, host) from fault
 
 
 async def _log_in(
@@ -301,11 +308,13 @@ def _step(dialogue: Generator[bytes, Reply, auth.Verdict], reply: Reply | None) 
         return cast(auth.Verdict, over.value)
 
 
-def _take_over(client: aiosmtplib.SMTP, host: str, security: str, timeouts: Timeouts) -> Dialogue:
+def _take_over(client: aiosmtplib.SMTP, host: str, timeouts: Timeouts, wanted: Demand, level: Level) -> Dialogue:
     """The connection out of aiosmtplib's hands into a dialogue of our own."""
+    inner = client.get_transport_info("ssl_object")
+    security = f"{inner.version()} {wanted.mode} {level}" if inner else ""
     transport = cast(asyncio.Transport, client.transport)  # uvloop's is no subclass
     keywords = {name.upper(): value for name, value in client.esmtp_extensions.items()}
-    dialogue = Dialogue(host, Features(keywords), security, timeouts)
+    dialogue = Dialogue(host, Features(keywords), security, timeouts, tls.told(wanted, level))
     transport.set_protocol(dialogue)
     dialogue.connection_made(transport)
     client.protocol = client.transport = None  # so that it closes nothing of ours

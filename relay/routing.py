@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from relay import oauth
+from relay import oauth, securing
 from relay.auth import MECHANISMS
 from relay.dkim import Signer
 from relay.entry import Attempt, Cause, Disposition
 from relay.mail import Mail
 from relay.oauth import Client, OAuthOptions, client_of
-from relay.options import Secret, boolean, choice, integer, option, path, secret, trac_boolean
+from relay.options import Secret, boolean, choice, integer, listed, option, path, secret, trac_boolean
+from relay.securing import MODES, PROOFS, pin
 
 _MECHANISMS = [mechanism.name.lower() for mechanism in MECHANISMS]
 
@@ -27,14 +28,15 @@ class Upstream:
     """A named next hop: where, how secured, as whom.
 
     `server` is a host name, an address, or "unix:PATH"; `tls` one of none, opportunistic, starttls,
-    implicit; `verify` whether the certificate must prove the name. An empty `user` means no AUTH, but by EXTERNAL.
+    implicit; `proof` what proves who it is: none, pkix or pin, the last by one of `pins` (SHA-256 of keys);
+    `minimum` the least version of TLS. An empty `user` means no AUTH, but by EXTERNAL.
     """
 
     name: str
     server: str = ""
     port: int = 25
     tls: str = "opportunistic"
-    verify: bool = True
+    proof: str = "pkix"
     ca_file: str = ""
     client_certificate: str = ""
     user: str = ""
@@ -43,6 +45,8 @@ class Upstream:
     oauth: Client | None = None
     path: str = ""
     """The Maildir, for the outbox."""
+    pins: tuple[bytes, ...] = ()
+    minimum: str = "1.2"
 
     @property
     def logs_in(self) -> bool:
@@ -126,9 +130,22 @@ class NextHopOptions:
     tls: str = option(
         "",
         "The same outright: none, opportunistic, starttls or implicit",
-        choice("none", "opportunistic", "starttls", "implicit"),
+        choice(*MODES),
     )
-    tls_verify: bool = option(True, "The certificate must prove the server's name", boolean)
+    tls_verify: bool = option(True, "false: no proof of who the server is; the same as tls_proof = none", boolean)
+    tls_proof: str = option(
+        "",
+        "What proves who the server is: pkix (an authority, and its name), pin (one of tls_pins), none; empty: pin"
+        " where there are tls_pins, else as tls_verify says",
+        choice(*PROOFS, ""),
+    )
+    tls_pins: tuple[bytes, ...] = option(
+        (),
+        "Public keys that the server may have: SHA-256 of its SubjectPublicKeyInfo in base64, several for a rollover",
+        listed(pin),
+        shown="(empty)",
+    )
+    tls_minimum: str = option("1.2", "The least version of TLS: 1.2 or 1.3", choice("1.2", "1.3"))
     tls_ca_file: str = option("", "Certificates of the authorities to trust; empty: the system's", path)
     client_certificate: str = option("", "Our certificate and key (PEM), for a server that asks for one", path)
     auth: str = option(
@@ -144,21 +161,12 @@ class NextHopOptions:
     oauth: OAuthOptions = OAuthOptions()
     """Options of their own in the same section: tokens instead of smtp_password."""
 
-    @property
-    def mode(self) -> str:
-        """The TLS mode: `tls`, else implicit on port 465, else what use_tls says."""
-        if self.tls:
-            return self.tls
-        if self.smtp_port == IMPLICIT_PORT:
-            return "implicit"
-        return {True: "starttls", False: "none", None: "opportunistic"}[self.use_tls]
 
-
-IMPLICIT_PORT = 465
-"""Submission over implicit TLS (RFC 8314)."""
 NOT_OF_ONE_HOP = ("upstream", "outbox")
 """Options of [notification] that an [upstream:NAME] does not have."""
 OPTION_NAMES = (*(field.name for field in fields(NextHopOptions) if field.metadata), *oauth.OPTION_NAMES)
+PROVES = ("tls_verify", "tls_proof", "tls_pins")
+"""The options that say what proves who the server is: one profile's word replaces all of them."""
 LOG_IN = ("smtp_user", "smtp_password", "auth", "client_certificate", "oauth")
 """The options that say who we are: they belong to the server that they stand with."""
 
@@ -169,7 +177,7 @@ def inherited(base: NextHopOptions, own: Mapping[str, Any], tokens: Mapping[str,
     Not inherited are: `upstream` where the profile names a server, and the other way round; the log-in,
     where it names another server (promise 7: no server gets another one's password) or another user; a
     password where it has tokens, and the other way round; `use_tls` where it has `tls`, and the other way
-    round, as both say the same.
+    round, as both say the same; pins of another server; a proof where it says another one.
     """
     nothing = NextHopOptions()
     if "smtp_server" in own or "upstream" in own:
@@ -177,7 +185,7 @@ def inherited(base: NextHopOptions, own: Mapping[str, Any], tokens: Mapping[str,
     if own.get("upstream"):
         base = replace(nothing, outbox=base.outbox)
     if own.get("smtp_server", base.smtp_server) != base.smtp_server:
-        base = replace(base, **{name: getattr(nothing, name) for name in LOG_IN})
+        base = _of_another_server(base)
     if own.get("smtp_user", base.smtp_user) != base.smtp_user:
         base = replace(base, smtp_password=nothing.smtp_password)
     if "smtp_password" in own:
@@ -186,11 +194,26 @@ def inherited(base: NextHopOptions, own: Mapping[str, Any], tokens: Mapping[str,
         base = replace(base, smtp_password=nothing.smtp_password)
     if tokens.get("provider", base.oauth.provider) != base.oauth.provider:
         base = replace(base, oauth=nothing.oauth)
+    return replace(_tls_of(base, own), **own, oauth=replace(base.oauth, **tokens))
+
+
+def _tls_of(base: NextHopOptions, own: Mapping[str, Any]) -> NextHopOptions:
+    """`base` without what it says of TLS where `own` says the same in another way."""
+    nothing = NextHopOptions()
     if "tls" in own:
         base = replace(base, use_tls=None)
     if "use_tls" in own:
         base = replace(base, tls="")
-    return replace(base, **own, oauth=replace(base.oauth, **tokens))
+    if any(name in own for name in PROVES):
+        base = replace(base, **{name: getattr(nothing, name) for name in PROVES})
+    return base
+
+
+def _of_another_server(base: NextHopOptions) -> NextHopOptions:
+    """What another server than that of `base` gets of it: neither the log-in nor the pins."""
+    nothing = NextHopOptions()
+    proof = "" if base.tls_proof == "pin" else base.tls_proof
+    return replace(base, tls_pins=(), tls_proof=proof, **{name: getattr(nothing, name) for name in LOG_IN})
 
 
 def is_local(server: str) -> bool:
@@ -210,7 +233,7 @@ def faults(options: NextHopOptions) -> list[tuple[str, str]]:
     """Every contradiction among these options: the option's name, and what is wrong and what to do."""
     if options.upstream:
         return _beside_upstream(options)
-    found = _tls_faults(options)
+    found = securing.faults(options)
     if not options.smtp_server:
         for name in ("smtp_user", "smtp_password"):
             if getattr(options, name):
@@ -219,18 +242,6 @@ def faults(options: NextHopOptions) -> list[tuple[str, str]]:
             found.append(("oauth", "there is no smtp_server to log in to: set smtp_server, or remove it"))
         return found
     return found + _log_in_faults(options)
-
-
-def _tls_faults(options: NextHopOptions) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    if options.use_tls is True and options.tls in ("none", "opportunistic"):
-        found.append(("tls", f"use_tls = true demands TLS, tls = {options.tls} does not: remove one of them"))
-    if options.use_tls is False and options.tls in ("starttls", "implicit"):
-        found.append(("tls", f"use_tls = false forbids TLS, tls = {options.tls} demands it: remove use_tls"))
-    if options.smtp_port == IMPLICIT_PORT and options.tls in ("none", "opportunistic", "starttls"):
-        text_ = f"port 465 is TLS from the first octet, tls = {options.tls} is not: tls = implicit, or port 587"
-        found.append(("tls", text_))
-    return found
 
 
 def _log_in_faults(options: NextHopOptions) -> list[tuple[str, str]]:
@@ -247,9 +258,7 @@ def _log_in_faults(options: NextHopOptions) -> list[tuple[str, str]]:
         found.append(("auth", f"auth = {options.auth} logs in with a token: set oauth to say where it comes from"))
     elif options.smtp_password and not options.smtp_user:
         found.append(("smtp_password", "there is no smtp_user that it belongs to: set smtp_user"))
-    exposed = options.mode in ("none", "opportunistic") or not options.tls_verify
-    if options.smtp_user and exposed and not is_local(options.smtp_server):
-        why = f"tls is {options.mode}" if options.mode in ("none", "opportunistic") else "tls_verify is false"
+    if options.smtp_user and (why := securing.exposed(options)) and not is_local(options.smtp_server):
         what = "token" if by_tokens else "password"
         found.append(("smtp_user", f"the {what} would cross an unprotected connection ({why}): set use_tls = true"))
     return found
@@ -274,8 +283,8 @@ def _external_faults(options: NextHopOptions) -> list[tuple[str, str]]:
         return [("auth", "auth = external logs in with a client certificate: set client_certificate")]
     if options.smtp_password:
         return [("smtp_password", "auth = external logs in with the client certificate alone: remove the password")]
-    if options.mode in ("none", "opportunistic"):
-        return [("auth", f"auth = external needs TLS, and tls is {options.mode}: set use_tls = true")]
+    if securing.mode(options) in ("none", "opportunistic"):
+        return [("auth", f"auth = external needs TLS, and tls is {securing.mode(options)}: set use_tls = true")]
     return []
 
 
@@ -301,14 +310,16 @@ def upstream_from(options: NextHopOptions, name: str) -> Upstream:
         name,
         options.smtp_server,
         options.smtp_port or 25,
-        options.mode,
-        options.tls_verify,
+        securing.mode(options),
+        securing.proof(options),
         options.tls_ca_file,
         options.client_certificate,
         options.smtp_user,
         options.smtp_password,
         options.auth,
         client_of(options.oauth, options.smtp_user),
+        pins=options.tls_pins,
+        minimum=options.tls_minimum,
     )
 
 

@@ -16,14 +16,15 @@ from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from relay import downgrade, fields, mime
+from relay import downgrade, fields, mime, tls
 from relay.dialogue import SMALL, Dialogue, Stale
 from relay.dkim import Signer, sign
 from relay.entry import Attempt, Cause, Outcome
-from relay.link import LinkFault, TokenSource, connect, context_of
+from relay.link import LinkFault, TokenSource, connect
 from relay.mail import Mail, Recipient
 from relay.message import Message, at_hand
 from relay.pool import MAX_IDLE, MAX_MAILS, Pool
+from relay.proving import context_of
 from relay.reply import Reply
 from relay.routing import Route, Upstream
 from relay.transaction import Features, Plan, Timeouts, all_alike
@@ -97,7 +98,8 @@ class Upstreams:
         if blocked := hop.pool.blocked(self._now()):
             reply, cause = blocked
             host = f"{upstream.server}:{upstream.port}"
-            return Attempt(started, upstream.name, all_alike(recipients, reply, cause, host))
+            level = tls.told(tls.demand(upstream), None, cause)
+            return Attempt(started, upstream.name, all_alike(recipients, reply, cause, host), tls_level=level)
         last = LinkFault(Reply(451, "4.4.2", "the connection broke"), Cause.CONNECT, upstream.server)
         for number in range(RETRIES + 1):
             try:
@@ -110,7 +112,9 @@ class Upstreams:
                     hop.trouble = (self.clock(), fault.reply, fault.cause)
                 break
         outcomes = all_alike(recipients, last.reply, last.cause, last.host)
-        return Attempt(started, upstream.name, outcomes, delays=(0.0, 0.0, max(self.clock() - started, 0.0), 0.0))
+        level = last.tls_level or tls.told(tls.demand(upstream), None, last.cause)
+        delays = (0.0, 0.0, max(self.clock() - started, 0.0), 0.0)
+        return Attempt(started, upstream.name, outcomes, delays=delays, tls_level=level)
 
     async def probe(self, upstream: Upstream) -> Dialogue:
         """A connection made, secured, logged in and closed again: the hop is asked again. Raises LinkFault."""
@@ -166,7 +170,7 @@ class Upstreams:
             else:
                 self._sweep_later()
         delays = (0.0, 0.0, max(connected - started, 0.0), max(self.clock() - connected, 0.0))
-        return Attempt(started, upstream.name, tuple(outcomes), link.security, delays)
+        return Attempt(started, upstream.name, tuple(outcomes), link.security, delays, link.tls_level)
 
     async def _link(self, hop: _Hop, upstream: Upstream, *, fresh: bool) -> Dialogue:
         """A connection with room for one more mail. Raises LinkFault."""

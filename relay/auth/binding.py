@@ -2,6 +2,8 @@
 
 import hashlib
 
+from relay.der import OID, SEQUENCE, element
+
 _HASHES = {
     "1.2.840.113549.1.1.4": "sha256",  # MD5 and SHA-1 are replaced by SHA-256 (RFC 5929 4.1)
     "1.2.840.113549.1.1.5": "sha256",
@@ -28,7 +30,7 @@ _PSS_HASHES = {
     "2.16.840.1.101.3.4.2.3": "sha512",
 }
 """RSASSA-PSS names its hash in its parameters; SHA-1 by default (RFC 4055 3.1)."""
-_SEQUENCE, _OID, _FIRST = 0x30, 0x06, 0xA0
+_FIRST = 0xA0
 
 
 def end_point(certificate: bytes) -> bytes:
@@ -42,34 +44,23 @@ def end_point(certificate: bytes) -> bytes:
 
 def _hash_of(certificate: bytes) -> str:
     """The name of the hash in Certificate ::= SEQUENCE { tbsCertificate, signatureAlgorithm, ... } (RFC 5280 4.1)."""
-    _, whole, _ = _element(certificate)
-    _, _, rest = _element(whole)
+    _, whole, _ = element(certificate)
+    _, _, rest = element(whole)
     algorithm, parameters = _algorithm(rest)
     if algorithm != _PSS:
         return _HASHES.get(algorithm, "")
-    _, inner, _ = _element(parameters)
-    tag, named, _ = _element(inner) if inner else (0, b"", b"")
+    _, inner, _ = element(parameters)
+    tag, named, _ = element(inner) if inner else (0, b"", b"")
     return _PSS_HASHES.get(_algorithm(named)[0], "") if tag == _FIRST else "sha256"
 
 
 def _algorithm(data: bytes) -> tuple[str, bytes]:
     """AlgorithmIdentifier ::= SEQUENCE { OBJECT IDENTIFIER, parameters }."""
-    tag, inner, _ = _element(data)
-    kind, identifier, parameters = _element(inner)
-    if tag != _SEQUENCE or kind != _OID:
+    tag, inner, _ = element(data)
+    kind, identifier, parameters = element(inner)
+    if tag != SEQUENCE or kind != OID:
         raise ValueError("no AlgorithmIdentifier")
     return _dotted(identifier), parameters
-
-
-def _element(data: bytes) -> tuple[int, bytes, bytes]:
-    """The first element of DER: its tag, its content, and what follows it. Raises IndexError, ValueError."""
-    length, at = data[1], 2
-    if length & 0x80:
-        at += length & 0x7F
-        length = int.from_bytes(data[2:at], "big")
-    if len(data) < at + length:
-        raise ValueError("cut off")
-    return data[0], data[at : at + length], data[at + length :]
 
 
 def _dotted(identifier: bytes) -> str:

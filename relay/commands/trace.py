@@ -62,6 +62,7 @@ def life(row: dict[str, Any]) -> list[str]:
     told = [(e["at"], f"{e['kind']}: {escaped(e['text'])}") for e in row["events"]]
     for attempt in row["attempts"]:
         over = f" over {attempt['tls']}" if attempt["tls"] else ""
+        over += f" (tls={attempt['tls_level']})" if attempt["tls_level"] else ""
         told += [(attempt["at"], _outcome(o, over)) for o in attempt["outcomes"]]
     told += [(_decided(row, o["rule"]), _outcome(o, "")) for o in row["answered"] if o["rule"]]
     lines += [f"  {when(at)}  {text}" for at, text in sorted(told, key=lambda pair: pair[0])]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from relay import unixsocket
 from relay.admission import Listen
-from relay.routing import IMPLICIT_PORT
+from relay.securing import IMPLICIT_PORT
 
 PATIENCE = 5.0
 """Seconds for the connection, and again for the greeting."""

@@ -20,8 +20,9 @@ from relay.doctor.finding import Finding, fail
 from relay.doctor.hop import Hop
 from relay.doctor.ports import Ports
 from relay.entry import Cause
-from relay.link import LinkFault, Seen, TokenSource, connect, context_of
+from relay.link import LinkFault, Seen, TokenSource, connect
 from relay.options import Secret
+from relay.proving import context_of
 from relay.reply import Reply
 from relay.transaction import Timeouts
 
@@ -90,13 +91,13 @@ async def _broken(hop: Hop, means: Means, seen: Seen, fault: LinkFault, address:
         )
         return fail("tls", hop.about, f"ports 465 and 587 mixed up: {text}", stages.implicit_lines(hop))
     if fault.cause is Cause.TLS:
-        return stages.tls_failed(hop, fault, await _shown(hop, means))
+        return stages.tls_failed(hop, seen, fault, await _shown(hop, means))
     return stages.not_greeted(hop, seen, fault)
 
 
 async def _shown(hop: Hop, means: Means) -> Certificate | None:
     """The certificate that was not accepted, looked at over a connection without log-in and without proof."""
-    bare = replace(hop.upstream, verify=False, ca_file="", user="", password=Secret(""), auth="", oauth=None)
+    bare = replace(hop.upstream, proof="none", ca_file="", user="", password=Secret(""), auth="", oauth=None)
     seen = Seen()
     link, _ = await _connected(Hop(bare), await asyncio.to_thread(context_of, bare), means, seen)
     if link:

@@ -3,7 +3,8 @@
 import re
 
 from relay.importing.draft import Draft
-from relay.routing import IMPLICIT_PORT, is_local
+from relay.routing import is_local
+from relay.securing import IMPLICIT_PORT
 
 PORT = 2525
 """Where the relay listens, and trac.ini will point."""

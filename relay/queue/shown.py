@@ -51,6 +51,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "at": attempt.at,
         "upstream": attempt.upstream,
         "tls": attempt.tls,
+        "tls_level": attempt.tls_level,
         "delays": list(attempt.delays),
         "outcomes": [_outcome(o) for o in attempt.outcomes],
     }

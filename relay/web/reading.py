@@ -173,9 +173,10 @@ def moments(entry: Entry) -> list[Moment]:
 
 def _way(attempt: Attempt, outcome: Outcome) -> str:
     """How the answer came; nothing is said of a connection that never stood, or leads into our own folder."""
+    level = f" (tls={attempt.tls_level})" if attempt.tls_level else ""
     if attempt.tls:
-        return f"over {attempt.tls}"
-    return "without TLS" if outcome.cause is Cause.PEER and outcome.host not in ("", OUTBOX) else ""
+        return f"over {attempt.tls}{level}"
+    return f"without TLS{level}" if outcome.cause is Cause.PEER and outcome.host not in ("", OUTBOX) else level.strip()
 
 
 async def octets(sources: Sources, name: str) -> Body | None:

@@ -19,7 +19,7 @@ mime_encoding = none
 QUEUED = re.compile(rb"250 2\.0\.0 queued as ([0-9a-z]{15})")
 POSTFIX = re.compile(
     r"([0-9a-z]{15}): to=<([^<>\s]*)>, relay=(?:none|outbox|[^\s,\[\]]+\[[^\s,\[\]]+\]:\d+), delay=(\d+(?:\.\d+)?),"
-    r" delays=((?:\d+(?:\.\d+)?/){3}\d+(?:\.\d+)?), dsn=[245]\.\d{1,3}\.\d{1,3}, status=([a-z]+) \((.+)\)$"
+    r" delays=((?:\d+(?:\.\d+)?/){3}\d+(?:\.\d+)?), dsn=[245]\.\d{1,3}\.\d{1,3}, status=([a-z]+) \((.+)\), tls=(?:[a-z]+\??|![a-z]+|\([a-z]+:[a-z]+\))$"
 )
 """What programs that read Postfix's log look for."""
 

@@ -51,7 +51,7 @@ def test_a_mail_goes_its_road_and_becomes_history(house, caplog):
     assert h.tried == [(0, ["a@example.org", "b@example.org"])]
     assert (
         "m1: to=<a@example.org>, relay=mx.example.org[192.0.2.1]:25, delay=2.8, delays=2/0/0.25/0.5, dsn=2.0.0,"
-        " status=sent (250 2.0.0 queued)"
+        " status=sent (250 2.0.0 queued), tls=none"
     ) in caplog.messages
     assert reports(h) == []
 

@@ -61,10 +61,10 @@ def test_a_mails_life_as_text(lines):
     )
     assert delivery == (
         "info 0abc: to=<bob>, relay=mx[192.0.2.1]:25, delay=1.8, delays=1/0.25/0/0.5, dsn=5.1.1,"
-        " status=bounced (550 5.1.1 no bob@example.org here)"
+        " status=bounced (550 5.1.1 no bob@example.org here), tls=none"
     )
     assert "relay=none" in by_rule
-    assert by_rule.endswith("status=bounced (wire: 550 5.1.1 no bob@example.org here)")
+    assert by_rule.endswith("status=bounced (wire: 550 5.1.1 no bob@example.org here), tls=none")
     assert reported == "info 0abc: sender notified: 0rep to=<bob@example.org>"
     assert rejected == "warning NOQUEUE: client=unix, DATA: 451 4.3.0 later"
     assert warning == "warning 0abc: look"

@@ -156,7 +156,7 @@ def test_promise_6_a_token_crosses_verified_tls_only(mail, client, run, monkeypa
     monkeypatch.setattr("relay.tls.is_local", lambda _: False)
 
     async def story():
-        for options in ({"tls": "none"}, {"tls": "opportunistic"}, {"tls": "starttls", "verify": False}):
+        for options in ({"tls": "none"}, {"tls": "opportunistic"}, {"tls": "starttls", "proof": "none"}):
             async with mail.peer(certificate=None if options["tls"] == "none" else mail.tls()) as peer:
                 outcome = only(
                     await mail.upstreams().attempt(Route(mail.hop(peer, client(), **options)), mail.stage.mail())

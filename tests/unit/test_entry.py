@@ -66,7 +66,7 @@ def test_the_stored_form_reads_back_the_same(entry):
 
 
 def test_the_stored_form_is_json_with_its_version_first():
-    assert encode(FULL).startswith(b'{"v":2,"id":"0abc"')
+    assert encode(FULL).startswith(b'{"v":3,"id":"0abc"')
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_the_stored_form_is_json_with_its_version_first():
     [
         lambda form: form.pop("envelope"),
         lambda form: form.pop("v"),
-        lambda form: form.update(v=3),
+        lambda form: form.update(v=4),
         lambda form: form.update(state="lost"),
         lambda form: form.update(client={"nose": 1}),
         lambda form: form.update(surprise=1),
@@ -98,8 +98,8 @@ def test_octets_that_are_no_form_are_a_value_error(data):
 
 
 def test_a_later_version_says_so():
-    with pytest.raises(ValueError, match="format 3, this program reads up to 2"):
-        decode(b'{"v":3}')
+    with pytest.raises(ValueError, match="format 4, this program reads up to 3"):
+        decode(b'{"v":4}')
 
 
 def test_an_entry_knows_the_final_outcome_of_an_origin():

@@ -136,7 +136,7 @@ def test_promise_6_no_mechanism_without_proof_of_the_server(stage, run, tls, aut
     monkeypatch.setattr("relay.tls.is_local", lambda _: False)
 
     async def story():
-        for options in ({"tls": "none"}, {"tls": "opportunistic"}, {"tls": "starttls", "verify": False}):
+        for options in ({"tls": "none"}, {"tls": "opportunistic"}, {"tls": "starttls", "proof": "none"}):
             async with stage.peer(certificate=tls() if options["tls"] != "none" else None, auth=auth) as peer:
                 outcome = only(await stage.attempt(stage.secured(peer, **options)))
                 assert (outcome.disposition, outcome.cause, peer.auths) == (DEFERRED, Cause.TLS, 0)

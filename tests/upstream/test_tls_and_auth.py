@@ -122,7 +122,7 @@ def test_a_starttls_client_meets_a_tls_port(stage, run, tls):
 def test_unverified_tls_takes_mail_but_never_a_password(stage, run, tls):
     async def story():
         async with stage.peer(certificate=tls("selfsigned")) as peer:
-            attempt = await stage.attempt(stage.hop(peer, tls="starttls", verify=False))
+            attempt = await stage.attempt(stage.hop(peer, tls="starttls", proof="none"))
             assert ends(attempt) == [RELAYED]
             assert attempt.tls == "TLSv1.3 starttls encrypted"
 
@@ -134,7 +134,7 @@ def test_promise_6_no_password_without_proof(stage, run, tls, monkeypatch):
     monkeypatch.setattr("relay.tls.is_local", lambda server: False)
 
     async def story():
-        for options in ({"tls": "none"}, {"tls": "opportunistic"}, {"tls": "starttls", "verify": False}):
+        for options in ({"tls": "none"}, {"tls": "opportunistic"}, {"tls": "starttls", "proof": "none"}):
             async with stage.peer(certificate=tls()) as peer:
                 attempt = await stage.attempt(stage.secured(peer, **options))
                 assert ends(attempt) == [DEFERRED]
