@@ -18,7 +18,8 @@ _ATOM = r"[^\x00-\x20\x7f\"(),.:;<>@\[\\\]]+"
 _DOT_STRING = re.compile(rf"{_ATOM}(?:\.{_ATOM})*")
 _QUOTED = re.compile(r'"(?:[^\x00-\x1f\x7f"\\]|\\[ -~])*"')
 _LABEL = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
-_UNPRINTABLE = re.compile(r"[\u0000-\u001f\u007f-\u009f\u2028\u2029\ud800-\udfff]")
+UNSAYABLE = re.compile(r"[\u0000-\u001f\u007f-\u009f\u2028\u2029\ud800-\udfff]")
+"""Control characters, line ends and half characters: none of them can stand in an SMTP command."""
 
 
 class AddressError(ValueError):
@@ -85,7 +86,7 @@ def parse(text: str) -> Address:
         raise AddressError("empty address")
     if len(text.encode("utf-8", "surrogatepass")) > MAX_PATH:
         raise AddressError(f"longer than {MAX_PATH} octets")
-    if _UNPRINTABLE.search(text):
+    if UNSAYABLE.search(text):
         raise AddressError("control character in address")
     local = (_QUOTED if text.startswith('"') else _DOT_STRING).match(text)
     if not local:

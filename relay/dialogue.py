@@ -96,9 +96,10 @@ class Dialogue(asyncio.Protocol):
     # -- a mail's way -------------------------------------------------------------------------------
 
     async def carry(self, plan: Plan, message: Message, size: int) -> list[Outcome]:
-        """Hold the transaction; an outcome for each of the plan's recipients. Raises Stale.
+        """Hold the transaction; an outcome for each of the plan's recipients.
 
-        Cancelled, it closes the connection: no later mail may get an answer meant for this one.
+        Raises Stale, and HopError, with nothing said, for what can not be said in SMTP. Cancelled, it closes the
+        connection: no later mail may get an answer meant for this one.
         """
         loop = asyncio.get_running_loop()
         turn = _Turn(Transaction(plan, self.host), message, size <= SMALL, loop.create_future())

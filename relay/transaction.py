@@ -11,6 +11,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from relay.address import UNSAYABLE
 from relay.entry import Cause, Disposition, Outcome
 from relay.errors import HopError
 from relay.mail import Recipient
@@ -112,21 +113,25 @@ class Plan:
     pipelining: bool
 
     def commands(self) -> list[bytes]:
-        """MAIL, the RCPTs and DATA, a line each. Raises HopError if one would be two lines."""
+        """MAIL, the RCPTs and DATA, a line each. Raises HopError where one would be two lines, or no UTF-8."""
         lines = [f"MAIL FROM:<{self.sender}>{self.parameters}"]
         lines += [f"RCPT TO:<{path}>" for _, path in self.recipients]
         lines.append("DATA")
-        if any(not line.isprintable() for line in lines):
+        if any(not line.isprintable() and UNSAYABLE.search(line) for line in lines):
             raise HopError("an address can not be said in SMTP")
         return [line.encode() + b"\r\n" for line in lines]
 
 
 @dataclass(slots=True)
 class Transaction:
-    """Feed it replies; it says what to send. `host` is named in the outcomes."""
+    """Feed it replies; it says what to send. `host` is named in the outcomes.
+
+    Made only of what can be said: raises HopError, before anything is, where an address can not.
+    """
 
     plan: Plan
     host: str
+    _commands: list[bytes] = field(init=False)
     _replies: list[Reply] = field(default_factory=list)
     _final: Reply | None = None
     _sent: int = 0
@@ -135,9 +140,12 @@ class Transaction:
     """Why the connection is of no further use: a 421, or what made us end it."""
     cause: Cause = Cause.PEER
 
+    def __post_init__(self) -> None:
+        self._commands = self.plan.commands()
+
     def next_commands(self) -> bytes:
         """What to send now, before any content; b"" when the answers to what was sent decide."""
-        commands = self.plan.commands()
+        commands = self._commands
         if self.plan.pipelining:
             first = self._sent == 0
             self._sent = len(commands)
