@@ -90,7 +90,8 @@ def decide(
     by_rule = [*settled, *refused_paths(entry)]
     answers = _answers(entry, [*by_rule, *(o for attempt in attempts for o in attempt.outcomes)])
     open_ = _unanswered(entry, attempts, answers)
-    twice = [o for o in open_ if o.ambiguous and _was_ambiguous(entry, o.origin)]
+    before = {o.origin for attempt in entry.attempts for o in attempt.outcomes if o.ambiguous}
+    twice = [o for o in open_ if o.ambiguous and o.origin in before]
     expired = _expired(entry, open_, schedule, now) if not twice else []
     answers = [*answers, *expired]
     gone = {outcome.origin for outcome in expired}
@@ -98,7 +99,8 @@ def decide(
 
     answered = (*entry.answered, *map(_shortened, answers))
     tried = trimmed((*entry.attempts, *(_short_attempt(attempt) for attempt in attempts)))
-    ruled = tuple(o for o in answers if o in expired or o in by_rule)
+    ours = {*expired, *by_rule}
+    ruled = tuple(o for o in answers if o in ours)
     failures = () if entry.report else tuple(o for o in answers if o.disposition is Disposition.REFUSED)
     if not open_:
         done = replace(entry, answered=answered, attempts=tried, state=State.DONE, reason="", done_at=now)
@@ -107,7 +109,7 @@ def decide(
     decision = Decision(following, ruled, failures)
     if twice:
         return replace(decision, entry=held(following, _ambiguous_reason(twice), now))
-    if _lifetime_over(entry, schedule, now):
+    if now >= life_ends(entry, schedule):
         return replace(decision, entry=held(following, _mend_reason(open_, schedule), now))
     return _later(decision, open_, schedule, now, jitter)
 
@@ -194,23 +196,20 @@ def _unanswered(entry: Entry, attempts: Sequence[Attempt], answers: Sequence[Out
     return list(last.values())
 
 
-def _was_ambiguous(entry: Entry, origin: str) -> bool:
-    return any(o.ambiguous and o.origin == origin for attempt in entry.attempts for o in attempt.outcomes)
-
-
 def _since(entry: Entry) -> float:
     """When this mail's life began: as it was accepted, or anew when a person released it."""
     released = (event.at for event in entry.events if event.kind == "released")
     return max(entry.received_at, *released, 0.0)
 
 
-def _lifetime_over(entry: Entry, schedule: RetryOptions, now: float) -> bool:
-    return now >= _since(entry) + schedule.lifetime
+def life_ends(entry: Entry, schedule: RetryOptions) -> float:
+    """Until when this mail is tried, seconds since 1970."""
+    return _since(entry) + schedule.lifetime
 
 
 def _expired(entry: Entry, open_: Sequence[Outcome], schedule: RetryOptions, now: float) -> list[Outcome]:
     """At lifetime's end: the recipients whose last cause nobody at our side can mend, as refused."""
-    if not _lifetime_over(entry, schedule, now):
+    if now < life_ends(entry, schedule):
         return []
     return [
         replace(
@@ -239,7 +238,7 @@ def held(entry: Entry, reason: str, now: float) -> Entry:
 
 def postponed(entry: Entry, reason: str, schedule: RetryOptions, now: float) -> Entry:
     """The entry a first pause later, since the spool could not be read; HELD when its life is over."""
-    if now - entry.received_at > schedule.lifetime:
+    if now >= life_ends(entry, schedule):
         return held(entry, reason, now)
     return replace(entry, due=now + schedule.first).with_event(now, "deferred", reason)
 
@@ -270,14 +269,19 @@ def _later(decision: Decision, open_: Sequence[Outcome], schedule: RetryOptions,
     due = now + delay(_tries(entry, open_, since), schedule, jitter)
     # A clock that was set back shows a life that has not begun: its end is no bound then.
     if since <= now:
-        due = min(due, since + schedule.lifetime)
+        due = min(due, life_ends(entry, schedule))
     waiting = replace(decision, entry=replace(entry, state=State.QUEUED, reason=_reason(open_), due=due))
     if entry.report or schedule.warn_after is None or now - since < schedule.warn_after:
         return waiting
-    if any(event.kind == "delayed" for event in entry.events):
+    if any(event.kind == "delayed" and _in_life(event.at, entry, since) for event in entry.events):
         return waiting
     text = f"not delivered for {in_words(schedule.warn_after)}: {_names(open_)}"
     return replace(waiting, entry=waiting.entry.with_event(now, "delayed", text), delays=tuple(open_))
+
+
+def _in_life(at: float, entry: Entry, since: float) -> bool:
+    """Whether that was in the life that began then. A clock set back puts things before the first one they are of."""
+    return at >= since or since == entry.received_at
 
 
 def _reason(open_: Sequence[Outcome]) -> str:
@@ -291,8 +295,7 @@ def _tries(entry: Entry, open_: Sequence[Outcome], since: float) -> int:
     waiting = {outcome.origin for outcome in open_}
     counts: Counter[tuple[str, str]] = Counter()
     for attempt in entry.attempts:
-        # A clock set back puts attempts before the life they belong to; they count all the same.
-        if attempt.at >= since or since == entry.received_at:
+        if _in_life(attempt.at, entry, since):
             origins = {outcome.origin for outcome in attempt.outcomes} & waiting
             counts.update((origin, attempt.upstream) for origin in origins)
     return max(counts.values())

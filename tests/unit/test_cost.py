@@ -5,11 +5,16 @@ square of that takes many seconds here; what grows as it should, a fraction of o
 """
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from relay.admission import ListenerOptions, content
+from relay.entry import Attempt, Disposition, Entry, Outcome, State
+from relay.mail import Envelope
 from relay.message import parse_bytes
+from relay.reply import Reply
+from relay.retry import RetryOptions, decide
 from tests.gateway import Gateway, harbour
 
 N = 60_000
@@ -100,6 +105,25 @@ def test_no_mail_costs_more_than_linear_time(name):
 def test_recipients_cost_linear_time(rcpt):
     gateway = Gateway(ignore_domains="realm.example", users={f"user{n}": f"user{n}@example.org" for n in range(4000)})
     assert timed(gateway.prepare, harbour(), rcpt) < LIMIT
+
+
+def test_deciding_about_many_recipients_costs_linear_time():
+    """1,000 that a rule answers for, 9,000 whose life is over, 10,000 that were refused; each twice in doubt before."""
+    refused, deferred = Reply(550, "5.1.1", "unknown"), Reply(451, "4.4.2", "lost")
+    settled = [Outcome(f"r{n}", f"r{n}@x", Disposition.REFUSED, refused, rule="r") for n in range(1000)]
+    late = [Outcome(f"l{n}", f"l{n}@x", Disposition.DEFERRED, deferred) for n in range(9000)]
+    gone = [Outcome(f"g{n}", f"g{n}@x", Disposition.REFUSED, refused) for n in range(10_000)]
+    doubt = tuple(replace(o, disposition=Disposition.DEFERRED, ambiguous=True) for o in gone)
+    entry = Entry("1", 0.0, Envelope(None, ()), attempts=(Attempt(0.0, "up", doubt),))
+    made = []
+
+    def decided(outcomes):
+        made.append(decide(entry, [Attempt(1.0, "up", tuple(outcomes))], settled, RetryOptions(), now=9e5, jitter=0))
+
+    assert timed(decided, [*late, *gone]) < LIMIT
+    assert [len(part) for part in (made[0].ruled, made[0].failures)] == [10_000, 20_000]
+    assert timed(decided, doubt) < LIMIT
+    assert made[-1].entry.state is State.HELD
 
 
 @pytest.mark.parametrize("line", [b"X: y\r\n", b"X: y\r\n" + b" \r\n" * 100, b"X: " + b"y" * 5000 + b"\r\n"])

@@ -251,6 +251,32 @@ def test_a_released_mail_has_a_new_life():
     assert over.entry.state is State.DONE
 
 
+def released(after, **changes):
+    return an_entry(**changes).with_event(BORN + after, "released", "by admin")
+
+
+def test_a_released_mail_outlives_a_spool_that_can_not_be_read():
+    schedule = RetryOptions()
+    entry = released(7 * DAY)
+    assert retry.life_ends(entry, schedule) == BORN + 12 * DAY
+    waits = retry.postponed(entry, "disk", schedule, BORN + 8 * DAY)
+    assert (waits.state, waits.due) == (State.QUEUED, BORN + 8 * DAY + 60)
+    assert retry.postponed(entry, "disk", schedule, BORN + 12 * DAY).state is State.HELD
+
+
+def test_the_delay_is_told_once_in_each_life():
+    schedule = RetryOptions(warn_after=3600.0)
+    entry = an_entry()
+    told = []
+    for at in (1.5 * 3600, 2 * 3600, 7 * DAY, 7 * DAY + 1.5 * 3600, 7 * DAY + 2 * 3600):
+        if at == 7 * DAY:
+            entry = entry.with_event(BORN + at, "released", "by admin")
+        decision = next_form(entry, deferred("a@example.org"), now=BORN + at, schedule=schedule)
+        entry = decision.entry
+        told.append(bool(decision.delays))
+    assert told == [True, False, False, True, False]
+
+
 def test_one_ambiguous_end_waits_and_the_second_is_held():
     first = next_form(an_entry(), deferred("a@example.org", ambiguous=True))
     assert first.entry.state is State.QUEUED
