@@ -65,6 +65,7 @@ class Relay:
         self.tokens = Keeper(Renewal(TokenStore(token_folder(configuration)), time.time), time.time)
         self.tokens.use(upstreams_of(configuration))
         self.upstreams = Upstreams(configuration.timeouts, self.setting.hostname, time.time, self.tokens)
+        reports = Reports(self.spool, _id, self.setting.hostname)
         self.delivery = Delivery(
             self.spool,
             self._prepare,
@@ -72,17 +73,17 @@ class Relay:
             self._schedule,
             time.time,
             random.random,
-            _id,
-            self.setting.hostname,
+            reports,
             profiles=lambda: [profile.name for profile in self.setting.profiles],
         )
         self.duplicates = Duplicates()
         self.gate = gate_of(configuration.listener)
         self.listener = Listener(self._listener_setting(), configuration.submission_socket, service.sockets)
-        reports = Reports(self.spool, _id, self.setting.hostname)
         wake, lift = self.delivery.wake, self.upstreams.forgive
         self.queue = Queue(Parts(self.spool, time.time, wake, self._prepare, reports, self._schedule, lift))
-        self.hops = Hops(self.spool, self.upstreams, self._all_next_hops, time.time, self.queue.due_again)
+        self.hops = Hops(
+            self.spool, self.upstreams, lambda: upstreams_of(self.configuration), time.time, self.queue.due_again
+        )
         self.control = Control(socket_path(configuration), self._answer)
         self.draining = asyncio.Event()
         self.page = StatusPage(self._sources())
@@ -129,9 +130,6 @@ class Relay:
     def _next_hops(self) -> list[Upstream]:
         return list(dict.fromkeys(hop for profile in self.setting.profiles for hop in profile.upstreams))
 
-    def _all_next_hops(self) -> list[Upstream]:
-        return list(dict.fromkeys([*self._next_hops(), *upstreams_of(self.configuration)]))
-
     def _default_outbox(self) -> Path:
         """Where mail was kept before there was a mail server."""
         return Path(self.configuration.next_hop.outbox)
@@ -145,10 +143,10 @@ class Relay:
         await self.spool.open()
         try:
             self._make_room()
-            await self.listener.start()
-            await self.control.start()
-            self.tokens.start()
             await self.hops.open()
+            await self.control.start()  # who sees us listen may ask at once
+            await self.listener.start()
+            self.tokens.start()
             delivering = asyncio.create_task(self.delivery.run())
             told = [asyncio.create_task(event.wait()) for event in (stopping, self.draining)]
             ready(self)
@@ -193,19 +191,24 @@ class Relay:
         return reloaded
 
     def _reload(self) -> "Reloaded":
+        """First make all that may fail, then take it: never one half of a configuration."""
         loaded = config.read(self.configuration.path)
         if loaded.faults:
             return Reloaded(loaded.fault_lines())
         new, old = loaded.configuration, self.configuration
+        taken = replace(new, spool=old.spool)
+        setting, hops = setting_of(taken), upstreams_of(taken)
+        try:
+            gate = gate_of(taken.listener)
+        except (OSError, UnicodeError) as fault:  # changed since it was read; ssl.SSLError is an OSError
+            return Reloaded([f"{new.path}: [listener] tls_certificate, passwd_file: {fault}"])
         try:
             journal.setup(new.log)
         except OSError as fault:
             return Reloaded([f"{new.path}: [log] file: {fault.filename}: {fault.strerror}"])
-        self.configuration = replace(new, spool=old.spool)
-        self.setting = setting_of(self.configuration)
+        self.configuration, self.setting, self.gate = taken, setting, gate
         self.upstreams.timeouts = new.timeouts
-        self.tokens.use(upstreams_of(self.configuration))
-        self.gate = gate_of(self.configuration.listener)
+        self.tokens.use(hops)
         self.listener.setting = self._listener_setting()
         self._make_room()
         self.delivery.wake()

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from relay import dkim, gate, oauth_checks, passwords, routing, secretfile
+from relay import dkim, gate, oauth_checks, passwords, routing
 from relay.admission import Listen
 from relay.loaded import Loaded
 from relay.profile_checks import PROFILE_CHECKS
@@ -95,8 +95,8 @@ def _gate(loaded: Loaded) -> None:
         loaded.fault("listener", "tls_key", "there is no tls_certificate that it belongs to: set it too")
     for name in ("tls_certificate", "tls_key"):
         held = getattr(listener, name)
-        if held and (name == "tls_key" or not listener.tls_key) and (why := secretfile.exposed(Path(held))):
-            (loaded.warn_once if loaded.ini.lenient and Path(held).exists() else loaded.fault)("listener", name, why)
+        keeps_key = held and (name == "tls_key" or not listener.tls_key)
+        if keeps_key and loaded.exposed("listener", name, Path(held)):
             return
     try:
         gate.context_of(listener)
@@ -116,8 +116,7 @@ def _gate(loaded: Loaded) -> None:
 
 
 def _passwords(loaded: Loaded, path: Path) -> None:
-    if why := secretfile.exposed(path):
-        (loaded.warn_once if loaded.ini.lenient and path.exists() else loaded.fault)("listener", "passwd_file", why)
+    if loaded.exposed("listener", "passwd_file", path):
         return
     try:
         known, faults = passwords.read(path.read_text("utf-8"))
@@ -205,9 +204,7 @@ def _status(loaded: Loaded) -> None:
                 text += ", and set hosts to the names that the page is asked for under"
             loaded.warn("status", "listen", text)
     if status.listen and status.token_file and os.path.exists(status.token_file):
-        why = secretfile.exposed(Path(status.token_file))
-        if why:
-            (loaded.warn if loaded.ini.lenient else loaded.fault)("status", "token_file", why)
+        loaded.exposed("status", "token_file", Path(status.token_file))
 
 
 CHECKS: tuple[Callable[[Loaded], None], ...] = (

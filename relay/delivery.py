@@ -14,7 +14,6 @@ wait with its result in hand, since forgetting it would send the mail twice.
 import asyncio
 import contextlib
 import math
-import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -32,7 +31,7 @@ from relay.reports import Report, Reports
 from relay.retry import Decision, RetryOptions
 from relay.routing import Route, instead
 from relay.shares import next_share
-from relay.spool import Claim, Clock, Draft, Spool, Wanted
+from relay.spool import Claim, Clock, Spool, Wanted
 from relay.transaction import all_alike
 
 POLL = 0.5
@@ -41,6 +40,8 @@ SPOOL_PAUSE = (1.0, 5.0)
 """The first and the longest pause, in seconds, before a spool that failed is asked again."""
 CANCEL_GRACE = 5.0
 """Seconds that a cancelled attempt gets to close its connection."""
+STRANDED_PAGE = 500
+"""Stranded mails that are looked up at a time."""
 BACKWARDS = 60.0
 """A wall clock set back by more seconds than this has stranded mail that was to be tried again soon."""
 
@@ -64,7 +65,7 @@ class Delivery:
     """The engine with everything handed in. `run` delivers until `drain`; `wake` says that mail is due.
 
     `attempt` must answer for every recipient of its mail; it bounds connections per upstream itself.
-    `jitter` gives 0 to 1, `new_id` the id of a new entry. `workers` entries of each of the `profiles` are
+    `jitter` gives 0 to 1. `workers` entries of each of the `profiles` are
     under way at once; the leases of those that take long are renewed each `extend_every` seconds.
     """
 
@@ -74,12 +75,10 @@ class Delivery:
     schedule: Callable[[], RetryOptions]
     clock: Clock
     jitter: Callable[[], float]
-    new_id: Callable[[], str]
-    hostname: str
+    reports: Reports
     workers: int = 48
     extend_every: float = 30.0
     profiles: Callable[[], Collection[str]] = lambda: (DEFAULT,)
-    _reports: Reports = field(init=False)
     _working: dict[str, _Work] = field(init=False, default_factory=dict)
     _more: bool = field(init=False, default=True)
     """The last claim brought all that it asked for: there may be more."""
@@ -91,7 +90,6 @@ class Delivery:
     _stopped: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self._reports = Reports(self.spool, self.new_id, self.hostname)
         self._stopped.set()
 
     async def run(self) -> None:
@@ -197,7 +195,7 @@ class Delivery:
                 decision = Decision(noted(entry, prepared, self.clock()))
             else:
                 decision = self._decide(work, prepared, await self._attempt(work, prepared))
-            decision, reports = await self._reports.compose(
+            decision, reports = await self.reports.compose(
                 decision, prepared, work.claim.body, self.schedule(), self.clock()
             )
         except Exception as fault:
@@ -283,9 +281,9 @@ class Delivery:
                 claim = work.claim
                 try:
                     if not settled:
-                        await self._settle_once(claim, decision, reports)
+                        await self.reports.settle(claim, decision.entry, reports)
                     settled = True
-                    await self._reports.remember(reports, self.clock())
+                    await self.reports.remember(reports, self.clock())
                     return True
                 except LeaseLost:
                     if work.claim is not claim:
@@ -299,20 +297,7 @@ class Delivery:
                     return False
                 pause = min(pause * 2, longest)
         finally:
-            self._reports.forget(reports)
-
-    async def _settle_once(self, claim: Claim, decision: Decision, reports: Sequence[Report]) -> None:
-        drafts: list[Draft] = []
-        try:
-            for report in reports:
-                drafts.append(self.spool.draft())
-                drafts[-1].write(report.data)
-            new = zip((report.entry for report in reports), drafts, strict=True)
-            await self.spool.settle([claim], (decision.entry, None), *new)
-        except BaseException:
-            for draft in drafts:
-                draft.discard()
-            raise
+            self.reports.forget(reports)
 
     def _log(self, work: _Work, decision: Decision, reports: Sequence[Report]) -> None:
         """What was decided, once it is durable. The attempts themselves were logged as they ended."""
@@ -355,13 +340,15 @@ class Delivery:
         """Make due what waits longer than `longest`: it was deferred when the clock stood too far ahead."""
         try:
             latest = self.clock() + self.schedule().longest
-            queued = self.spool.browse(Wanted(limit=sys.maxsize, states=(State.QUEUED,)))
-            stranded = [entry.id async for entry in queued if entry.due > latest]
-            for entry_id in stranded:
-                for claim in await self.spool.claim(Wanted(id=entry_id), 0):
-                    entry = replace(claim.entry, due=self.clock())
-                    await self.spool.settle([claim], (entry, None))
-                    journal.info(entry.id, "due again: its next try was set by a clock that was ahead")
+            freed = True
+            while freed:  # a page at a time; what is left at last is being worked on
+                freed = False
+                for entry_id in await self.spool.due_after(latest, STRANDED_PAGE):
+                    for claim in await self.spool.claim(Wanted(id=entry_id), 0):
+                        entry = replace(claim.entry, due=self.clock())
+                        await self.spool.settle([claim], (entry, None))
+                        journal.info(entry.id, "due again: its next try was set by a clock that was ahead")
+                        freed = True
             self.wake()
         except Exception as fault:
             journal.fault("search for stranded mail", fault)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from relay import places
+from relay import places, secretfile
 from relay.admission import ListenerOptions
 from relay.inifile import Fault, IniFile
 from relay.journal import LogOptions
@@ -117,6 +117,17 @@ class Loaded:
     def warn(self, section: str, option: str, text: str) -> None:
         """Something that a person should know, and that is allowed."""
         self.warnings.append(Fault(self.line(section, option), section, option, text))
+
+    def exposed(self, section: str, option: str, path: Path) -> bool:
+        """True when the file of a secret may not be read: that is a fault, with `secret_modes = warn` a warning.
+
+        One that is not there is a fault in either case.
+        """
+        why = secretfile.exposed(path)
+        lenient = self.ini.lenient and path.exists()
+        if why:
+            (self.warn_once if lenient else self.fault)(section, option, why)
+        return bool(why) and not lenient
 
     def line(self, section: str, option: str) -> int:
         """Where an option stands; for an absent one its section, else the file's first line."""

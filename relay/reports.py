@@ -15,8 +15,8 @@ from relay.entry import Client, Entry, Event, Outcome
 from relay.mail import Envelope, Recipient
 from relay.message import Body
 from relay.prepare import Prepared
-from relay.retry import Decision, RetryOptions
-from relay.spool import Spool
+from relay.retry import Decision, RetryOptions, life_ends
+from relay.spool import Claim, Draft, Spool
 
 DAY = 86400.0
 """Seconds for which a recipient's failure of one cause is not reported again."""
@@ -92,6 +92,22 @@ class Reports:
                 reports.append(report)
         return replace(decision, entry=entry), reports
 
+    async def settle(self, claim: Claim, entry: Entry, reports: Sequence[Report]) -> None:
+        """Put `entry` in the place of the claimed one, and these reports beside it, in one transaction.
+
+        Raises as the spool's `settle`; then no draft of a report is left.
+        """
+        drafts: list[Draft] = []
+        try:
+            for report in reports:
+                drafts.append(self.spool.draft())
+                drafts[-1].write(report.data)
+            await self.spool.settle([claim], (entry, None), *zip((r.entry for r in reports), drafts, strict=True))
+        except BaseException:
+            for draft in drafts:
+                draft.discard()
+            raise
+
     async def remember(self, reports: Sequence[Report], now: float) -> None:
         """They are durable: report none of this again for a day. A cap that is lost costs a second report at most."""
         for report in reports:
@@ -115,7 +131,7 @@ class Reports:
         fresh = await self._fresh(action, reader, outcomes)
         if not fresh:
             return f"{action}, not again to {reader}: told within a day", None
-        told, until = list(fresh.values()), about.entry.received_at + about.schedule.lifetime
+        told, until = list(fresh.values()), life_ends(about.entry, about.schedule)
         try:
             stamp = Stamp(self.new_id(), reader, self._sender(senders), self.hostname, about.now, until)
             arguments = action, about.entry, told, about.original(), stamp

@@ -4,7 +4,7 @@ import asyncio
 import concurrent.futures.thread  # noqa: F401 - before we become a user who may not read Python's folder
 import contextlib
 import os
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator
 from typing import Any, TypeVar
 
 from relay import control
@@ -49,10 +49,10 @@ class Asking:
 
         relay = app.Relay(self.configuration, Systemd({}))
         self._runner = self._open.enter_context(asyncio.Runner())
-        self._step(relay.spool.open())
-        self._step(relay.hops.open())
+        self._step(relay.spool.open)
+        self._open.callback(lambda: self._step(relay.spool.close))
+        self._step(relay.hops.open)
         self._relay = relay
-        self._open.callback(lambda: self._step(relay.spool.close()))
 
     def _offline(self, request: dict[str, Any], octets: Iterable[bytes]) -> Lines:
         """Ask the same parts that the daemon asks."""
@@ -66,15 +66,16 @@ class Asking:
 
         lines = self._relay.ask(request, following())
         try:
-            while (line := self._step(next_line())) is not None:
+            while (line := self._step(next_line)) is not None:
                 yield line
         finally:
-            self._step(lines.aclose())
+            self._step(lines.aclose)
 
-    def _step(self, work: Coroutine[Any, Any, T]) -> T:
+    def _step(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Begun only as the spool's owner: without a spool it is never made at all."""
         assert self._runner is not None
         with as_owner(self.configuration.spool.path):
-            return self._runner.run(work)
+            return self._runner.run(work())
 
 
 @contextlib.contextmanager

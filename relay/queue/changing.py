@@ -15,10 +15,10 @@ from relay.message import Body
 from relay.prepare import Prepared
 from relay.queue import changes, moving
 from relay.queue.changes import CHANGES, PAST, Word
-from relay.reports import Report, Reports
+from relay.reports import Reports
 from relay.retry import Decision, RetryOptions
 from relay.search import Search
-from relay.spool import Claim, Draft, Spool, Wanted
+from relay.spool import Claim, Spool, Wanted
 
 SIDE_BY_SIDE = 50
 """Mails that are changed at the same time: they share the waits for the disk."""
@@ -140,25 +140,13 @@ async def _bounce(parts: Parts, claim: Claim, following: Entry) -> None:
         prepared = Prepared(())
     decision = Decision(following, failures=() if entry.report else following.answered[len(entry.answered) :])
     decision, made = await reports.compose(decision, prepared, claim.body, parts.schedule(), parts.clock())
-    drafts = list[Draft]()
     try:
-        for report in made:
-            drafts.append(_draft(parts.spool, report))
-        follow_ups = zip((report.entry for report in made), drafts, strict=True)
-        await parts.spool.settle([claim], (decision.entry, None), *follow_ups)
+        await reports.settle(claim, decision.entry, made)
         await reports.remember(made, parts.clock())
     finally:
-        for draft in drafts:
-            draft.discard()  # does nothing once the spool has it
         reports.forget(made)
     for report in made:
         journal.reported(following, report.entry)
-
-
-def _draft(spool: Spool, report: Report) -> Draft:
-    draft = spool.draft()
-    draft.write(report.data)
-    return draft
 
 
 _WORDS = {

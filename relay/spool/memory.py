@@ -135,6 +135,11 @@ class MemorySpool:
         for entry in [e for e in entries if e.state in states and matches(e, wanted)][: wanted.limit]:
             yield replace(entry)
 
+    async def due_after(self, at: float, limit: int) -> list[str]:
+        """The ids of up to `limit` queued entries that are due only after that time."""
+        entries = [row.entry for row in self._rows.values()]
+        return [e.id for e in entries if e.state is State.QUEUED and e.due > at][:limit]
+
     async def counts(self) -> dict[State, int]:
         """How many entries stand in each state."""
         entries = [row.entry for row in self._rows.values()]

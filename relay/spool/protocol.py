@@ -155,5 +155,11 @@ class Spool(Protocol):
         otherwise; history included when `states` asks for DONE.
         """
 
+    async def due_after(self, at: float, limit: int) -> list[str]:
+        """The ids of up to `limit` queued entries, in any order, that are due only after that time.
+
+        Costs what it finds, however many others wait.
+        """
+
     async def counts(self) -> dict[State, int]:
         """How many entries stand in each state."""

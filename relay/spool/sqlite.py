@@ -354,6 +354,10 @@ class SqliteSpool:
         """Entries in the order of their ids; history too when `states` asks for DONE."""
         return self._readers.browse(wanted)
 
+    async def due_after(self, at: float, limit: int) -> list[str]:
+        """The ids of up to `limit` queued entries that are due only after that time."""
+        return [name for (name,) in await self._read(claiming.DUE_AFTER, (at, limit))]
+
     async def counts(self) -> dict[State, int]:
         """How many entries stand in each state."""
         return await self._readers.counts()

@@ -43,6 +43,14 @@ BROKEN = {
             "2: [listener] passwd_file: others may read {folder}/open-passwd, which holds a secret: chmod o-rwx {folder}/open-passwd"
         ],
     ),
+    "exposed, which is allowed, and wrong besides": (
+        "[listener]\nsecret_modes = warn\ntls_certificate = open.pem\ntls_key = open-other.pem\npasswd_file = open-plain\n"
+        + TAIL,
+        [
+            "3: [listener] tls_certificate: the key belongs to another certificate",
+            "5: [listener] passwd_file: {folder}/open-plain:1: no line that `tracker-relay passwd LOGIN` has written",
+        ],
+    ),
     "a line that nobody can read": (
         "[listener]\npasswd_file = plain\n" + TAIL,
         ["2: [listener] passwd_file: {folder}/plain:1: no line that `tracker-relay passwd LOGIN` has written"],
@@ -61,10 +69,12 @@ def files(tmp_path, monkeypatch):
     one, other = authority.issue_cert("localhost"), authority.issue_cert("localhost")
     one.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
     one.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "open.pem"))
-    other.private_key_pem.write_to_path(str(tmp_path / "other.pem"))
+    for name in ("other.pem", "open-other.pem"):
+        other.private_key_pem.write_to_path(str(tmp_path / name))
     for name in ("passwd", "open-passwd"):
         (tmp_path / name).write_text(f"dana:{passwords.hashed('s3cret', b'x' * 16)}\n")
-    (tmp_path / "plain").write_text("dana:s3cret\n")
+    for name in ("plain", "open-plain"):
+        (tmp_path / name).write_text("dana:s3cret\n")
     for path in tmp_path.iterdir():
         path.chmod(0o644 if path.name.startswith("open") else 0o600)
 

@@ -17,8 +17,9 @@ from relay.spool import Wanted, claiming
         (claiming.NEXT_DUE, ("b", 0.0)),
         (claiming.PROFILES, ()),
         (claiming.BY_ID, ("m7",)),
+        (claiming.DUE_AFTER, (0.0, 9)),
     ],
-    ids=["due", "next due", "profiles", "by id"],
+    ids=["due", "next due", "profiles", "by id", "due after"],
 )
 @pytest.mark.parametrize("analysed", [True, False])
 def test_no_query_reads_or_sorts_more_than_it_gives(sqlite, run, query, values, analysed):
@@ -36,7 +37,7 @@ def test_no_query_reads_or_sorts_more_than_it_gives(sqlite, run, query, values, 
     connection.close()
     assert found
     assert not any(step.startswith(("SCAN e", "SCAN entries")) or "TEMP B-TREE" in step for step in plan), plan
-    if "profile = ?" in query:
+    if "profile = ?" in query or query == claiming.DUE_AFTER:
         assert any("entries_profile (state=? AND profile=? AND due" in step for step in plan), plan
 
 

@@ -15,6 +15,7 @@ from relay.mail import Envelope, Mail, Recipient
 from relay.message import BytesBody, parse_bytes
 from relay.prepare import Prepared
 from relay.reply import Reply
+from relay.reports import Reports
 from relay.retry import RetryOptions
 from relay.routing import Route, Upstream
 from relay.spool import Claim
@@ -58,7 +59,8 @@ class FakeSpool:
         self.rows, self.bodies, self.leases = {}, {}, {}
         self.tokens = itertools.count(1)
         self.facts, self.drafts, self.settled = {}, [], []
-        self.faults = {"claim": [], "settle": [], "extend": [], "remember": [], "recall": [], "browse": [], "draft": []}
+        verbs = ("claim", "settle", "extend", "remember", "recall", "due_after", "draft")
+        self.faults = {verb: [] for verb in verbs}
         self.extended = 0
 
     def _fault(self, verb):
@@ -144,10 +146,9 @@ class FakeSpool:
         value, until = self.facts.get(key, (None, 0.0))
         return value if until > self.clock() else None
 
-    async def browse(self, wanted):
-        self._fault("browse")
-        for entry in self.entries(*wanted.states)[: wanted.limit]:
-            yield entry
+    async def due_after(self, at, limit):
+        self._fault("due_after")
+        return [e.id for e in self.entries(State.QUEUED) if e.due > at][:limit]
 
     async def counts(self):
         return {state: len(self.entries(state)) for state in State}
@@ -178,8 +179,7 @@ class House:
             schedule=lambda: self.schedule,
             clock=self.clock,
             jitter=lambda: 0.0,
-            new_id=lambda: f"report{next(self.ids)}",
-            hostname="gw.example.com",
+            reports=Reports(self.spool, lambda: f"report{next(self.ids)}", "gw.example.com"),
             **self.options,
         )
 

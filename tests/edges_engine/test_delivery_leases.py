@@ -102,7 +102,7 @@ def test_a_lost_lease_records_nothing_and_stops_no_other(house, say, caplog):
     assert reports(h) == []
     assert any("m1: lease lost" in r.message for r in caplog.records)
     assert [d.discarded for d in h.spool.drafts] == [True]
-    assert h.engine._reports._under_way == set()
+    assert h.engine.reports._under_way == set()
 
 
 def test_leases_of_long_attempts_are_extended(house, say):
@@ -240,6 +240,22 @@ def test_mail_stranded_by_a_clock_that_was_ahead_is_due_again_at_start(house):
     assert h.spool.entry("held").state is State.HELD
 
 
+def test_more_stranded_mail_than_a_page_is_freed_and_what_is_worked_on_is_left(house, monkeypatch):
+    monkeypatch.setattr("relay.delivery.STRANDED_PAGE", 3)
+    h = house()
+    for n in range(8):
+        h.mail(f"far{n}", "a@example.org", due=h.clock() + 400 * DAY)
+    for n in (1, 4):
+        h.spool.take(f"far{n}")
+
+    async def story():
+        await h.until(lambda: len(h.spool.entries(State.DONE)) == 6)
+        await h.quiet()
+
+    h.run(story)
+    assert sorted(e.id for e in h.spool.entries(State.QUEUED)) == ["far1", "far4"]
+
+
 def test_a_clock_set_back_while_running_strands_nothing(house, say):
     h = house(answers={"a@example.org": [say.later, say.ok]}, options={"extend_every": 0.01})
     h.mail("m1", "a@example.org")
@@ -247,7 +263,7 @@ def test_a_clock_set_back_while_running_strands_nothing(house, say):
     async def story():
         await h.quiet()
         h.clock.now -= 400 * DAY
-        h.spool.faults["browse"] = [say.spool_error(), None]
+        h.spool.faults["due_after"] = [say.spool_error(), None]
         await asyncio.sleep(0.03)
         h.clock.now -= 400 * DAY
         await h.until(lambda: h.spool.entry("m1").state is State.DONE)

@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import email.utils
 import logging
 from dataclasses import replace
 
@@ -33,6 +34,18 @@ def test_the_report_is_in_the_same_settle_as_the_answer(house, say):
 
     assert [e.id for e in h.spool.settled[0]] == ["m1", "report1"]
     assert h.tried[1][1] == ["admin@example.com"]
+
+
+def test_a_delay_report_on_a_released_mail_names_the_end_of_its_new_life(house, say):
+    schedule = RetryOptions(warn_after=1.0, report_to=parse("admin@example.com"))
+    h = house(answers={"a@example.org": [say.later]}, schedule=schedule)
+    h.mail("m1", "a@example.org", received_at=say.born - 7 * DAY)
+    entry = h.spool.entry("m1").with_event(say.born - 60, "released", "by admin")
+    h.spool.add(entry)
+    h.run(h.quiet)
+    [(_, parsed)] = reports(h)
+    [until] = [group["Will-Retry-Until"] for group in parsed.get_payload(1).get_payload()[1:]]
+    assert email.utils.parsedate_to_datetime(until).timestamp() == say.born - 60 + 5 * DAY
 
 
 def test_promise_5_a_report_is_never_reported_on(house, say):
@@ -109,7 +122,7 @@ def test_a_report_that_can_not_be_composed_does_not_forget_the_answer(house, say
     entry = h.spool.entry("m1")
     assert entry.state is State.DONE
     assert "no report today" in entry.events[-1].text
-    assert h.engine._reports._under_way == set()
+    assert h.engine.reports._under_way == set()
 
 
 def test_faults_of_the_cap_cost_a_second_report_at_most(house, say):
