@@ -175,10 +175,17 @@ def user_allowed(uid: int, groups: frozenset[int], options: ListenerOptions) -> 
     return Reply(554, "5.7.1", "this user may not send here")
 
 
+def unmapped(address: str) -> str:
+    """An IPv4 client's address as such, also where it came over a socket for IPv6 (`::ffff:127.0.0.1`)."""
+    if ":" not in address:
+        return address
+    mapped = getattr(ipaddress.ip_address(address.partition("%")[0]), "ipv4_mapped", None)
+    return str(mapped) if mapped else address
+
+
 def client_allowed(address: str, options: ListenerOptions) -> Reply | None:
-    """Whether a client of this address may send without AUTH; a network of all addresses says that of nobody."""
+    """Whether a client of this address, `unmapped`, may send without AUTH; a network of all says that of nobody."""
     ip = ipaddress.ip_address(address.partition("%")[0])
-    ip = getattr(ip, "ipv4_mapped", None) or ip
     if any(ip in network for network in options.allow if network.version == ip.version and network.prefixlen):
         return None
     return Reply(554, "5.7.1", "this host may not send here")

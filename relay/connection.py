@@ -132,7 +132,7 @@ class Connection(SMTP):
         if connection.family in (socket.AF_INET, socket.AF_INET6):
             # Made by hand, or handed over, a listening socket has no TCP_NODELAY: 44 ms for every mail.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            address = transport.get_extra_info("peername")[0]
+            address = admission.unmapped(transport.get_extra_info("peername")[0])
             self.secure = transport.get_extra_info("ssl_object") is not None
             self._refusal = admission.client_allowed(address, self.setting.options)
             if self._refusal and self.setting.gate.known:

@@ -14,6 +14,9 @@ from relay.spool.files import BodyFiles
 from relay.spool.room import Room
 from relay.spool.writer import LOG_SIZE
 
+OWNED = "SELECT 1 FROM entries WHERE file = ? AND file <> ''"
+"""Whether a queued mail owns a file. The second half lets SQLite use the index of those that own one."""
+
 
 class Database:
     """The file, the folder of large bodies beside it, and the folder for what is damaged."""
@@ -49,7 +52,7 @@ class Database:
         """Remove the files that no row names: a crash came before the row. In a new database they may be mail."""
         keep = schema.files_to_keep(connection)
         for name in self._files.names():
-            if connection.execute("SELECT 1 FROM entries WHERE file = ?", (name,)).fetchone():
+            if connection.execute(OWNED, (name,)).fetchone():
                 continue
             if connection.execute("SELECT 1 FROM damaged WHERE file = ?", (name,)).fetchone():
                 continue

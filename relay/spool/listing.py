@@ -7,11 +7,13 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from relay.entry import Entry, State, decode
 from relay.errors import SpoolError
@@ -29,11 +31,16 @@ _NOT_AS_STORED = re.compile(r'[^ -~]|["\\]')
 T = TypeVar("T")
 
 
+def connected(database: Path) -> sqlite3.Connection:
+    """A connection that only reads, whatever characters the path has. Raises sqlite3.Error."""
+    return sqlite3.connect(f"file:{quote(os.fsencode(database))}?mode=ro", uri=True, check_same_thread=False)
+
+
 class Listing:
     """`browse` and `counts` of the sqlite engine."""
 
     def __init__(self, database: Path) -> None:
-        self._connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, check_same_thread=False)
+        self._connection = connected(database)
         self._reading = asyncio.Lock()
 
     async def close(self) -> None:

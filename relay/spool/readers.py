@@ -4,13 +4,12 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from typing import Any
-from urllib.parse import quote
 
 from relay.entry import Entry, State
 from relay.errors import SpoolDamaged, SpoolError
 from relay.spool.database import Database
 from relay.spool.faults import is_damaged, sqlite_fault
-from relay.spool.listing import Listing
+from relay.spool.listing import Listing, connected
 from relay.spool.protocol import Wanted
 
 EXAMINE_AFTER, EXAMINED = 5.0, 256 << 20
@@ -32,8 +31,7 @@ class Readers:
         """Connect to the database as it is now, in place of the one that was. Raises sqlite3.Error."""
         await self._close()
         self._round = self._database.rounds
-        uri = f"file:{quote(str(self._database.path))}?mode=ro"
-        self._reader = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        self._reader = connected(self._database.path)
         self._listing = Listing(self._database.path)
 
     async def close(self) -> None:

@@ -19,6 +19,7 @@ OPTIONS = replace(ListenerOptions(), allow=networks("127.0.0.0/8, ::1/128 192.0.
         ("::1", True),
         ("192.0.2.255", True),
         ("192.0.3.0", False),
+        ("::ffff:127.0.0.1", True),
         ("::ffff:192.0.2.1", True),
         ("::ffff:198.51.100.1", False),
         ("2001:db8:1::2", True),
@@ -28,7 +29,7 @@ OPTIONS = replace(ListenerOptions(), allow=networks("127.0.0.0/8, ::1/128 192.0.
     ],
 )
 def test_networks(address, allowed):
-    refusal = admission.client_allowed(address, OPTIONS)
+    refusal = admission.client_allowed(admission.unmapped(address), OPTIONS)
     assert (refusal is None) is allowed
     if refusal:
         assert (refusal.code, refusal.status) == (554, "5.7.1")
