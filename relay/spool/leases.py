@@ -173,9 +173,14 @@ class Leases:
             if _asked(name, wanted) and not queue.stored and queue.look_at <= now
         ]
 
-    def begin_look(self) -> None:
-        """Somebody reads rows that may be older than what is settled meanwhile."""
+    def begin_look(self, profile: str | None = None) -> None:
+        """Somebody reads rows that may be older than what is settled meanwhile; of `profile`, all that is due.
+
+        What becomes due while he reads asks for another look: he may not have seen it.
+        """
         self._looking += 1
+        if profile is not None:
+            self._queues[profile].look_at = math.inf
 
     def end_look(self) -> None:
         """His rows are dealt with."""
@@ -195,7 +200,7 @@ class Leases:
         """What a look has brought, and when the next one may bring more."""
         queue = self._queues[profile]
         queue.stored.extend(found)
-        queue.look_at = min(again_at, self.clock() + LOOK_AGAIN)
+        queue.look_at = min(queue.look_at, again_at, self.clock() + LOOK_AGAIN)
 
     @property
     def next_look(self) -> float:

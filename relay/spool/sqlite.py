@@ -203,13 +203,16 @@ class SqliteSpool:
     async def _look(self, profile: str) -> None:
         """Make ready what the database holds of a profile."""
         now = self._clock()
-        self._leases.begin_look()
+        self._leases.begin_look(profile)
         try:
             rows = await self._read_mended(claiming.due(self._leases.rows), (profile, now, LOOK))
             [(next_due,)] = await self._read_mended(claiming.NEXT_DUE, (profile, now))
             claims = [claim for row in rows if (claim := await self._leased(*row)) is not None]
             more = len(rows) == LOOK
             self._leases.looked(profile, claims, now if more else math.inf if next_due is None else next_due)
+        except BaseException:
+            self._leases.due(profile, now)
+            raise
         finally:
             self._leases.end_look()
 

@@ -1,12 +1,14 @@
 """What the sqlite engine reads for a claim: never a backlog, however long, of profiles that are left out."""
 
 import asyncio
+import contextlib
 import sqlite3
 from dataclasses import replace
 
 import pytest
 
 from relay.entry import State
+from relay.errors import SpoolError
 from relay.spool import Wanted, claiming
 
 
@@ -108,5 +110,34 @@ def test_what_is_settled_during_a_look_is_not_claimed_by_it(sqlite, run, monkeyp
             await spool.settle(claims, *((replace(c.entry, state=State.DONE), None) for c in claims))
             settled.set()
             assert sorted(c.entry.id for c in await looking) == [f"m{n}" for n in range(5, 10)]
+
+    run(story())
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_what_becomes_due_while_the_database_is_looked_at_is_found_by_the_next_claim(sqlite, run, monkeypatch, broken):
+    """The look's rows are older than the change: without another look the mail would lie there for a minute."""
+
+    async def story():
+        async with sqlite.open() as spool:
+            entry = await sqlite.put(spool, "m1", due=sqlite.clock() + 3600)
+            read = spool._read_mended
+
+            async def read_slowly(query, values):
+                rows = await read(query, values)
+                if query == claiming.NEXT_DUE:
+                    monkeypatch.setattr(spool, "_read_mended", read)
+                    if broken:
+                        raise SpoolError("a fault of the disk")
+                    [claim] = await spool.claim(Wanted(id="m1"), 0)
+                    await spool.settle([claim], (replace(entry, due=sqlite.clock()), None))
+                return rows
+
+            monkeypatch.setattr(spool, "_read_mended", read_slowly)
+            with pytest.raises(SpoolError) if broken else contextlib.nullcontext():
+                assert await spool.claim(Wanted(), 0) == []
+            if broken:
+                sqlite.clock.now += 3600
+            assert [claim.entry.id for claim in await spool.claim(Wanted(), 0)] == ["m1"]
 
     run(story())
