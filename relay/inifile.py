@@ -24,9 +24,10 @@ class Fault:
     text: str
 
     def shown(self, file: str) -> str:
-        """`file:line: [section] option: text`."""
+        """`file:line: [section] option: text`; what no terminal shows is escaped: often it is the very fault."""
         place = " ".join(part for part in (f"[{self.section}]" if self.section else "", self.option) if part)
-        return f"{file}:{self.line}: {place}: {self.text}" if place else f"{file}:{self.line}: {self.text}"
+        told = f"{place}: {self.text}" if place else self.text
+        return f"{file}:{self.line}: {told if told.isprintable() else _visible(told)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +110,10 @@ def _continue(ini: IniFile, current: tuple[str, str], text: str) -> None:
     section, name = current
     old = ini.sections[section][name]
     ini.sections[section][name] = Value(old.name, f"{old.text}\n{text}".strip(), old.line)
+
+
+def _visible(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _short(text: str) -> str:

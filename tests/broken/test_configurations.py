@@ -20,6 +20,13 @@ CASES = {
         "[notification]\nsmtp_enabled = true\nsmtp_server = smtp.gmail.com\nsmtp_port = 587\nuse_tls = true\nsmtp_user = user@gmail.com\nsmtp_password = x\n",
         ["1: [notification] smtp_from: neither smtp_from nor smtp_replyto is set: set smtp_from = user@gmail.com"],
     ),
+    "a name with a mark that nobody sees": (
+        OK + "m\ufeffime_encoding = qp\nmime_encoding = q\x1bp\n",
+        [
+            "4: [notification] m\\ufeffime_encoding: no such option: did you mean mime_encoding?",
+            "5: [notification] mime_encoding: 'q\\x1bp' is none of base64, qp, none, auto, keep, none-strict",
+        ],
+    ),
     "unknown mime_encoding": (
         OK + "mime_encoding = utf8\n",
         ["4: [notification] mime_encoding: 'utf8' is none of base64, qp, none, auto, keep, none-strict"],
