@@ -242,7 +242,33 @@ def _decode(form: dict[str, Any]) -> Entry:
         for a in form.get("attempts", ())
     )
     form["events"] = tuple(Event(at, kind, text) for at, kind, text in form.get("events", ()))
-    return Entry(**form)
+    entry = Entry(**form)
+    _check_kinds(entry)
+    return entry
+
+
+def _check_kinds(entry: Entry) -> None:
+    """Raises ValueError where a value is of another kind than our own: whoever lists or sorts would fail on it."""
+    outcomes = [*entry.answered, *(outcome for attempt in entry.attempts for outcome in attempt.outcomes)]
+    texts = [entry.id, entry.profile, entry.reason, entry.summary, entry.message_id, entry.project, entry.ticket]
+    texts += [entry.envelope.body, *entry.refused_paths, *(recipient.origin for recipient in entry.envelope.recipients)]
+    texts += [getattr(entry.client, name) for name in _CLIENT if name != "uid"]
+    numbers: list[Any] = [entry.received_at, entry.due, entry.done_at, entry.size, entry.client.uid or 0]
+    for outcome in outcomes:
+        texts += [outcome.origin, outcome.address, outcome.host, outcome.rule, outcome.reply.status, outcome.reply.text]
+        numbers.append(outcome.reply.code)
+    for attempt in entry.attempts:
+        texts += [attempt.upstream, attempt.tls]
+        numbers += [attempt.at, *attempt.delays]
+        if len(attempt.delays) != 4:
+            raise ValueError("an attempt without its four delays")
+    for event in entry.events:
+        texts += [event.kind, event.text]
+        numbers.append(event.at)
+    if not all(isinstance(text, str) for text in texts):
+        raise ValueError("a text of another kind")
+    if not all(isinstance(number, int | float) and number - number == 0 for number in numbers):
+        raise ValueError("a number of another kind, or without end")
 
 
 def _decode_outcome(form: dict[str, Any]) -> Outcome:

@@ -29,14 +29,14 @@ class Queue:
 
     async def answer(self, request: dict[str, Any], octets: Octets) -> Lines:
         """One request, line by line. Raises RelayError with a sentence."""
-        verb = request.get("do")
-        if look := _LOOKS.get(str(verb)):
+        verb = str(request.get("do"))
+        if look := _LOOKS.get(verb):
             lines = look(self._parts.spool, request, self._parts.clock())
         elif verb == "take-in":
             lines = moving.take_in(self._parts.spool, request, octets, self._word(request), self._parts.wake)
         elif verb in PAST:
             wanted = wanted_by(request, self._parts.clock())
-            asked = Asked(str(verb), wanted, self._word(request), dict(request.get("before") or {}))
+            asked = Asked(verb, wanted, self._word(request), _before(request))
             lines = change(self._parts, asked, _ids(request))
         else:
             raise RelayError(f"no such request: {verb!r}")
@@ -59,6 +59,17 @@ _LOOKS: dict[str, Callable[[Spool, dict[str, Any], float], Lines]] = {
     "form": lambda spool, request, _: looking.forms(spool, _ids(request)),
     "cat": lambda spool, request, _: looking.octets_of(spool, str(request.get("id", ""))),
 }
+
+
+def _before(request: dict[str, Any]) -> dict[str, Any]:
+    """By id what each mail was, for `restore`. Raises RelayError."""
+    given = request.get("before") or {}
+    were = given.values() if isinstance(given, dict) else [given]
+    for was in were:
+        due = was.get("due") or 0.0 if isinstance(was, dict) else None
+        if not isinstance(due, int | float) or due - due != 0:
+            raise RelayError("`before` is no object of objects, each with a time in `due`")
+    return given if isinstance(given, dict) else {}
 
 
 def _ids(request: dict[str, Any]) -> list[str]:

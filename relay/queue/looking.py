@@ -56,7 +56,7 @@ def wanted_by(request: dict[str, Any], now: float) -> Wanted:
         )
         states = tuple(State(state) for state in request.get("states") or ()) or MEANT.get(str(request.get("for")), ())
         limit = int(request.get("limit") or NO_LIMIT)
-    except (ValueError, TypeError, AttributeError) as fault:
+    except (ValueError, TypeError, AttributeError, OverflowError) as fault:
         raise RelayError(f"no such filter: {fault}") from fault
     return Wanted(limit=limit, states=states, text=str(request.get("text", "")), search=search)
 

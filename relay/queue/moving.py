@@ -33,16 +33,11 @@ def entry_of(stored: Any) -> Entry:
     try:
         octets = json.dumps(stored, ensure_ascii=False).encode("utf-8", "surrogatepass")
         entry = decode(octets)
-        if decode(encode(entry)) != entry or not _ID.fullmatch(entry.id) or not _numbers(entry):
+        if decode(encode(entry)) != entry or not _ID.fullmatch(entry.id) or entry.size < 0:
             raise ValueError("values of the wrong kind")
     except (ValueError, TypeError, RecursionError) as fault:
         raise DamagedMail(f"{fault}") from fault
     return entry
-
-
-def _numbers(entry: Entry) -> bool:
-    times = (entry.received_at, entry.due, entry.done_at)
-    return all(isinstance(t, int | float) for t in times) and isinstance(entry.size, int)
 
 
 async def take_in(
