@@ -10,6 +10,10 @@ settings.load_profile("relay")
 
 def pytest_addoption(parser):
     parser.addoption("--soak", action="store_true", help="the long form: every call killed, 200 kills, 50 cuts, ...")
+    parser.addoption("--minutes", type=float, default=0, help="./test fuzz: so long in all, instead of the short form")
+    parser.addoption(
+        "--keep-inputs", action="store_true", help="./test fuzz: inputs that reach something new join the corpus"
+    )
     parser.addoption("--mails", type=int, default=0, help="mails through the daemon in the soak test")
 
 
