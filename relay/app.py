@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from relay import __version__, config, descriptors, journal, outbox, spool
 from relay.connection import Setting as ListenerSetting
 from relay.control import Control, socket_path
 from relay.delivery import Delivery
+from relay.discovery import Discovery
 from relay.duplicates import Duplicates
 from relay.entry import Attempt, Entry, new_id
 from relay.errors import RelayError
@@ -24,7 +25,7 @@ from relay.events import Events
 from relay.gate import gate_of
 from relay.hops import VERBS, Hops
 from relay.listening import Listener
-from relay.loaded import Configuration, profiles_of, token_folder, upstreams_of
+from relay.loaded import Configuration, Reloaded, needs_restart, profiles_of, token_folder, upstreams_of
 from relay.mail import Mail
 from relay.message import Body, Message
 from relay.prepare import Prepared, Reading, Setting, event_key, hint, prepare_read, read
@@ -33,6 +34,7 @@ from relay.queue import Parts, Queue
 from relay.queue.waiting import LOG_IN
 from relay.renewal import Renewal
 from relay.reports import Reports
+from relay.resolver import Resolver
 from relay.retry import RetryOptions
 from relay.routing import Route, Upstream
 from relay.statuspage import Sources, StatusPage
@@ -87,6 +89,14 @@ class Relay:
         self.control = Control(socket_path(configuration), self._answer)
         self.draining = asyncio.Event()
         self.page = StatusPage(self._sources())
+        self.discovery = Discovery(
+            Resolver(configuration.dns),
+            self.upstreams.attempt,
+            time.time,
+            random.random,
+            lambda: (self.setting.hostname, self.setting.gateway_id),
+            lambda: self.listener.addresses,
+        )
 
     def _schedule(self) -> RetryOptions:
         return self.configuration.retry
@@ -167,6 +177,7 @@ class Relay:
             await self.control.stop()
             await self.page.close()
             await self.upstreams.close()
+            await self.discovery.resolver.close()
             await self.tokens.stop()
             await self.spool.close()
 
@@ -177,7 +188,7 @@ class Relay:
         if room < wanted:
             journal.warning("", f"the limit of open files is for {room} clients, not {wanted}: raise LimitNOFILE")
 
-    def reload(self) -> "Reloaded":
+    def reload(self) -> Reloaded:
         """Take the file as it stands now, for new sessions and every further attempt; its faults keep the old one."""
         self.service.reloading()
         reloaded = Reloaded(faults=["the reload broke off"])
@@ -190,7 +201,7 @@ class Relay:
             _announce(self)
         return reloaded
 
-    def _reload(self) -> "Reloaded":
+    def _reload(self) -> Reloaded:
         """First make all that may fail, then take it: never one half of a configuration."""
         loaded = config.read(self.configuration.path)
         if loaded.faults:
@@ -208,13 +219,15 @@ class Relay:
             return Reloaded([f"{new.path}: [log] file: {fault.filename}: {fault.strerror}"])
         self.configuration, self.setting, self.gate = taken, setting, gate
         self.upstreams.timeouts = new.timeouts
+        if new.dns != old.dns:
+            self.discovery.resolver = Resolver(new.dns)
         self.tokens.use(hops)
         self.listener.setting = self._listener_setting()
         self._make_room()
         self.delivery.wake()
         if new.status != old.status or not self.page.is_current:
             self._open_page()
-        return Reloaded([], [*loaded.warning_lines(), *_needs_restart(old, new)])
+        return Reloaded([], [*loaded.warning_lines(), *needs_restart(old, new)])
 
     async def _answer(self, request: dict[str, Any], octets: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
         """What the control socket is asked."""
@@ -268,33 +281,9 @@ class Relay:
             return deferral
         if route.upstream.is_outbox:
             return await outbox.deliver(route, mail, time.time)
+        if route.upstream.is_mx:
+            return await self.discovery.attempt(route, mail)
         return await self.upstreams.attempt(route, mail)
-
-
-@dataclass(frozen=True, slots=True)
-class Reloaded:
-    """What a reload brought: faults, which keep the old configuration, or warnings about the new one."""
-
-    faults: list[str]
-    warnings: list[str] = field(default_factory=list)
-
-    def log(self) -> None:
-        """Say it in the log as well."""
-        for line in (*self.faults, *self.warnings):
-            journal.warning("", f"reload: {line}")
-        journal.info("", "the old configuration stays" if self.faults else "configuration reloaded")
-
-
-def _needs_restart(old: Configuration, new: Configuration) -> list[str]:
-    """What a reload can not change."""
-    texts: list[str] = []
-    if old.submission_socket != new.submission_socket:
-        texts.append("[listener] submission has changed: that needs a restart; the old socket stays")
-    if old.listener.listen != new.listener.listen:
-        texts.append("[listener] listen has changed: that needs a restart; the old addresses stay")
-    if old.spool != new.spool:
-        texts.append("[spool] has changed: that needs a restart; the old spool stays")
-    return texts
 
 
 def setting_of(configuration: Configuration) -> Setting:

@@ -14,6 +14,7 @@ from typing import Any, cast
 from relay import inifile, options, people, routing, secretfile
 from relay.admission import Listen, ListenerOptions
 from relay.checks import CHECKS
+from relay.exchangers import MxOptions
 from relay.inifile import SECRET_MODES, Fault, IniFile, Value
 from relay.journal import LogOptions
 from relay.loaded import Configuration, Loaded, ProfileSection
@@ -80,6 +81,7 @@ class _Reader:
             next_hop,
             cast(Timeouts, made["timeouts"][0]),
             cast(DnsOptions, made["dns"][0]),
+            cast(MxOptions, made["mx"][0]),
             cast(LogOptions, made["log"][0]),
             cast(StatusOptions, made["status"][0]),
             self._users(),

@@ -226,7 +226,7 @@ class Delivery:
             tries = [self._try(work, route, mail) for route, mail in routed]
             tried = [await tries[0]] if len(tries) == 1 else await asyncio.gather(*tries)
             attempts += tried
-            routed = [instead(*pair, done) for pair, done in zip(routed, tried, strict=True)]
+            routed = [next_ for pair, done in zip(routed, tried, strict=True) for next_ in instead(*pair, done)]
         for attempt in attempts:
             journal.attempted(entry, attempt)
         return attempts

@@ -45,7 +45,11 @@ class HopError(RelayError):
 
 
 class DnsFault(RelayError):
-    """DNS gives no answer at this moment"""
+    """DNS gives no answer at this moment; `ours`: our resolver is to blame, not the servers of that name"""
+
+    def __init__(self, message: str, *, ours: bool = False) -> None:
+        super().__init__(message)
+        self.ours = ours
 
 
 class NoToken(HopError):

@@ -200,6 +200,8 @@ async def _dial(upstream: Upstream, limit: float) -> tuple[socket.socket, str]:
     loop = asyncio.get_running_loop()
     if upstream.server.startswith("unix:"):
         found: lookup.Found = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", upstream.server[5:])]
+    elif upstream.addresses:
+        found = lookup.numeric(upstream.addresses, upstream.port)
     else:
         try:
             async with asyncio.timeout(limit):

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from relay import places, secretfile
+from relay import journal, places, secretfile
 from relay.admission import ListenerOptions
+from relay.exchangers import MxOptions
 from relay.inifile import Fault, IniFile
 from relay.journal import LogOptions
 from relay.people import User
@@ -12,7 +13,7 @@ from relay.policy import Policy
 from relay.profiles import DEFAULT, Match, Profile
 from relay.records import DnsOptions
 from relay.retry import RetryOptions
-from relay.routing import NextHopOptions, Upstream, upstream_from, upstreams_from
+from relay.routing import NextHopOptions, Upstream, mx_from, upstream_from, upstreams_from
 from relay.spool import SpoolOptions
 from relay.status import StatusOptions
 from relay.transaction import Timeouts
@@ -45,6 +46,7 @@ class Configuration:
     next_hop: NextHopOptions
     timeouts: Timeouts
     dns: DnsOptions
+    mx: MxOptions
     log: LogOptions
     status: StatusOptions
     users: tuple[User, ...] = ()
@@ -70,7 +72,7 @@ def profiles_of(configuration: Configuration) -> tuple[Profile, ...]:
     others = dict(configuration.upstreams)
     made: list[Profile] = []
     for section in configuration.notifications:
-        first, *rest = upstreams_from(section.next_hop, section.section, others)
+        first, *rest = upstreams_from(section.next_hop, section.section, others, mx_from(configuration.mx))
         made.append(Profile(section.name, section.policy, first, tuple(rest), section.match))
     return tuple(made)
 
@@ -146,3 +148,29 @@ class Loaded:
 
 def _said(found: list[Fault], option: str, text: str) -> bool:
     return any((fault.section, fault.option, fault.text) == (DEFAULT, option, text) for fault in found)
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What a reload brought: faults, which keep the old configuration, or warnings about the new one."""
+
+    faults: list[str]
+    warnings: list[str] = field(default_factory=list)
+
+    def log(self) -> None:
+        """Say it in the log as well."""
+        for line in (*self.faults, *self.warnings):
+            journal.warning("", f"reload: {line}")
+        journal.info("", "the old configuration stays" if self.faults else "configuration reloaded")
+
+
+def needs_restart(old: Configuration, new: Configuration) -> list[str]:
+    """What a reload can not change."""
+    texts: list[str] = []
+    if old.submission_socket != new.submission_socket:
+        texts.append("[listener] submission has changed: that needs a restart; the old socket stays")
+    if old.listener.listen != new.listener.listen:
+        texts.append("[listener] listen has changed: that needs a restart; the old addresses stay")
+    if old.spool != new.spool:
+        texts.append("[spool] has changed: that needs a restart; the old spool stays")
+    return texts

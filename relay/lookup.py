@@ -24,7 +24,13 @@ async def addresses(server: str, port: int) -> Found:
         ipaddress.ip_address(server.partition("%")[0])
     except ValueError:
         return await _in_thread(server, port)
-    return socket.getaddrinfo(server, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    return numeric([server], port)
+
+
+def numeric(addresses: Sequence[str], port: int) -> Found:
+    """The same for addresses that are known already."""
+    flags = socket.AI_NUMERICHOST
+    return [way for one in addresses for way in socket.getaddrinfo(one, port, type=socket.SOCK_STREAM, flags=flags)]
 
 
 async def _in_thread(server: str, port: int) -> Found:

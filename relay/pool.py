@@ -105,11 +105,11 @@ class Pool(Generic[C]):
         """A connection has carried its mail."""
         self._idle_since[link] = now
 
-    def spent(self, now: float) -> list[C]:
+    def spent(self, now: float, max_idle: float = MAX_IDLE) -> list[C]:
         """Connections that have been idle for too long or have carried enough; they are ours to close now."""
 
         def over(link: C) -> bool:
-            return not link.waiting and (link.mails >= MAX_MAILS or now - self._idle_since.get(link, now) >= MAX_IDLE)
+            return not link.waiting and (link.mails >= MAX_MAILS or now - self._idle_since.get(link, now) >= max_idle)
 
         return self._taken_out(over)
 

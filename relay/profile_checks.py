@@ -77,7 +77,7 @@ def _upstreams(loaded: Loaded) -> None:
                 loaded.fault_once(section, "upstream", text)
         for option in _hop_options(loaded, section) if hop.upstream else ():
             if option not in ("smtp_server", *(name for name, _ in routing.faults(hop))):
-                others = [name for name in hop.upstream if name != OUTBOX]
+                others = [name for name in hop.upstream if name not in (OUTBOX, MX)]
                 advice = f"move it into [upstream:{others[0]}]" if others else "remove it"
                 text = f"it has no effect beside upstream = {', '.join(hop.upstream)}: {advice}"
                 loaded.warn(section, option, text)
@@ -96,11 +96,9 @@ def _hop_options(loaded: Loaded, section: str) -> list[str]:
 def _unknown(loaded: Loaded, name: str) -> str:
     """Why `name` leads nowhere; "" when it does lead somewhere."""
     known = [known for known, _ in loaded.configuration.upstreams]
-    if name == OUTBOX or name in known:
+    if name in (OUTBOX, MX) or name in known:
         return ""
-    if name == MX:
-        return "mx, delivery to the recipients' own mail servers, is not part of this version: name a mail server"
-    by_fold = {other.casefold(): other for other in (*known, OUTBOX)}
+    by_fold = {other.casefold(): other for other in (*known, OUTBOX, MX)}
     close = difflib.get_close_matches(name.casefold(), list(by_fold), 1, 0.5)
     advice = f"did you mean {by_fold[close[0]]}?" if close else "write that section, with its server"
     return f"there is no [upstream:{name}]: {advice}"

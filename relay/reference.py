@@ -34,6 +34,10 @@ _HEADS = {
         "    [notification] without their smtp_. mx and outbox are reserved names. A credential of the service for it",
         "    is named upstream.NAME.password.",
     ),
+    "mx": (
+        "    Direct delivery, where `upstream = mx`: each domain's mail to the mail servers that DNS names for it, by",
+        "    TLS where they offer it, without a log-in.",
+    ),
     "user:NAME": ("    The long form of a line in [users]; NAME is the login.",),
 }
 

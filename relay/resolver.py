@@ -79,7 +79,8 @@ class Resolver:
         if asking is None:
             if self._silent >= SILENT:
                 if now < self._silent_until:
-                    raise DnsFault(f"{kind} of {name}: no resolver answers, the next question is asked in some seconds")
+                    text = f"{kind} of {name}: no resolver answers, the next question is asked in some seconds"
+                    raise DnsFault(text, ours=True)
                 self._silent_until = now + self.options.timeout  # this question finds out whether one does again
             asking = self._asking[question] = asyncio.create_task(self._within_limits(*question))
             asking.add_done_callback(lambda done: self._answered(question, done))
@@ -110,13 +111,14 @@ class Resolver:
             self._silent += 1
             self._silent_until = asyncio.get_running_loop().time() + SILENCE
             text = f"{about}: no resolver has answered within {self.options.timeout:g} s"
-            raise DnsFault(text) from fault
+            raise DnsFault(text, ours=self._silent >= SILENT) from fault
         except dns.resolver.NoNameservers as fault:
             self._silent = 0
-            raise DnsFault(f"{about}: {_refusal(fault)}") from fault
+            said = _refusal(fault)
+            raise DnsFault(f"{about}: {said}", ours=not said.endswith("SERVFAIL")) from fault
         except (dns.exception.DNSException, OSError, ValueError) as fault:
             text = " ".join(str(fault).split()) or type(fault).__name__
-            raise DnsFault(f"{about}: {text[:200]}") from fault
+            raise DnsFault(f"{about}: {text[:200]}", ours=True) from fault
         self._silent = 0
         return answer
 

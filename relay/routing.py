@@ -3,14 +3,16 @@
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from relay import oauth, securing
+from relay.address import ascii_domain
 from relay.auth import MECHANISMS
 from relay.dkim import Signer
 from relay.entry import Attempt, Cause, Disposition
-from relay.mail import Mail
+from relay.exchangers import MxOptions
+from relay.mail import Mail, Recipient
 from relay.oauth import Client, OAuthOptions, client_of
 from relay.options import Secret, boolean, choice, integer, listed, option, path, secret, trac_boolean
 from relay.securing import MODES, PROOFS, pin
@@ -20,7 +22,7 @@ _MECHANISMS = [mechanism.name.lower() for mechanism in MECHANISMS]
 OUTBOX = "outbox"
 """The reserved upstream that keeps mail in a local Maildir instead of sending it."""
 MX = "mx"
-"""Reserved for delivery to the recipients' own mail servers, which this version does not do."""
+"""The reserved upstream that stands for the recipients' own mail servers: DNS names them, domain by domain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,17 @@ class Upstream:
     """The Maildir, for the outbox."""
     pins: tuple[bytes, ...] = ()
     minimum: str = "1.2"
+    ip: str = "any"
+    """Which addresses of a host that DNS has named are used: any, ipv4 or ipv6."""
+    addresses: tuple[str, ...] = field(default=(), compare=False)
+    """Those of a host that DNS has named, in the order to try; without any the system resolves `server`."""
+    authentic: bool = field(default=False, compare=False)
+    """DNSSEC has proved the way from the recipients' domain to the name of this host."""
+
+    @property
+    def is_mx(self) -> bool:
+        """True for direct delivery as such; a host that DNS has named for it has a `server`."""
+        return self.name == MX and not self.server
 
     @property
     def logs_in(self) -> bool:
@@ -61,6 +74,8 @@ class Upstream:
     def __str__(self) -> str:
         if self.is_outbox:
             return f"the outbox {self.path}"
+        if self.is_mx:
+            return f"the recipients' own mail servers (mx, port {self.port}, {self.tls})"
         server = self.server if self.server.startswith("unix:") else f"{self.server}:{self.port}"
         return f"{server} ({self.tls})"
 
@@ -73,6 +88,8 @@ class Route:
     fallbacks: tuple[Upstream, ...] = ()
     signer: Signer | None = None
     """Who signs the mail as it leaves."""
+    domain: str = ""
+    """Where the upstream is `mx`: whose mail servers are meant, in lower-case A-labels."""
 
     @property
     def candidates(self) -> tuple[Upstream, ...]:
@@ -81,29 +98,40 @@ class Route:
 
 
 def route(mail: Mail, upstreams: Sequence[Upstream], signer: Signer | None = None) -> list[tuple[Route, Mail]]:
-    """One transaction for all recipients of a mail; none when nobody is left."""
+    """One transaction for all recipients of a mail, at `mx` one for each domain; none when nobody is left."""
     first, *others = upstreams
-    return [(Route(first, tuple(others), signer), mail)] if mail.envelope.recipients else []
+    return _split(Route(first, tuple(others), signer), mail) if mail.envelope.recipients else []
+
+
+def _split(route: Route, mail: Mail) -> list[tuple[Route, Mail]]:
+    """Direct delivery goes domain by domain."""
+    if not route.upstream.is_mx:
+        return [(route, mail)]
+    domains: dict[str, list[Recipient]] = {}
+    for recipient in mail.envelope.recipients:
+        domains.setdefault(ascii_domain(recipient.address.domain), []).append(recipient)
+    return [(replace(route, domain=domain), mail.to(*who)) for domain, who in domains.items()]
 
 
 FALLS_OVER = (Cause.CONNECT, Cause.DNS, Cause.TLS, Cause.AUTH, Cause.TOKEN, Cause.PAUSED)
 """Causes that concern the way to a next hop, not what it said of a mail or its recipients."""
 
 
-def instead(route: Route, mail: Mail, attempt: Attempt) -> tuple[Route, Mail]:
-    """Where those recipients go now that this hop could not even be asked about; a mail to nobody when all were.
+def instead(route: Route, mail: Mail, attempt: Attempt) -> list[tuple[Route, Mail]]:
+    """Where those recipients go now that this hop could not even be asked about; nowhere when all were.
 
     Never after a word of the hop about mail or recipient, and never where the mail may have arrived (promise 3).
     """
+    if not route.fallbacks:
+        return []
     open_ = {
         outcome.origin
         for outcome in attempt.outcomes
         if outcome.disposition is Disposition.DEFERRED and outcome.cause in FALLS_OVER and not outcome.ambiguous
     }
-    if not route.fallbacks:
-        return route, mail.to()
     left = mail.to(*(r for r in mail.envelope.recipients if r.origin in open_))
-    return Route(route.fallbacks[0], route.fallbacks[1:], route.signer), left
+    following = replace(route, upstream=route.fallbacks[0], fallbacks=route.fallbacks[1:])
+    return _split(following, left) if left.envelope.recipients else []
 
 
 def upstream_names(value: str) -> tuple[str, ...]:
@@ -153,8 +181,8 @@ class NextHopOptions:
     )
     upstream: tuple[str, ...] = option(
         (),
-        "Instead of smtp_server: the names of [upstream:NAME] sections, or outbox; the next one takes over while those"
-        " before it can not be reached or do not let us in",
+        "Instead of smtp_server: the names of [upstream:NAME] sections, outbox, or mx for the recipients' own mail"
+        " servers; the next one takes over while those before it can not be reached or do not let us in",
         upstream_names,
     )
     outbox: str = option("var/outbox", "The Maildir that keeps mail while smtp_server is empty", path)
@@ -323,9 +351,16 @@ def upstream_from(options: NextHopOptions, name: str) -> Upstream:
     )
 
 
-def upstreams_from(options: NextHopOptions, name: str, others: Mapping[str, NextHopOptions]) -> tuple[Upstream, ...]:
+def upstreams_from(
+    options: NextHopOptions, name: str, others: Mapping[str, NextHopOptions], mx: Upstream
+) -> tuple[Upstream, ...]:
     """Every next hop of a profile, in order; `others` are the [upstream:NAME] sections. Raises ValueError, KeyError."""
     if not options.upstream:
         return (upstream_from(options, name),)
-    own_outbox = Upstream(OUTBOX, path=options.outbox)
-    return tuple(own_outbox if n == OUTBOX else upstream_from(others[n], n) for n in options.upstream)
+    reserved = {OUTBOX: Upstream(OUTBOX, path=options.outbox), MX: mx}
+    return tuple(reserved.get(n) or upstream_from(others[n], n) for n in options.upstream)
+
+
+def mx_from(options: MxOptions) -> Upstream:
+    """Direct delivery: nobody logs in there, and TLS is used where it can be had."""
+    return Upstream(MX, port=options.port, tls="opportunistic", proof="none", ip=options.ip)

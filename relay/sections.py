@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from relay.admission import ListenerOptions
+from relay.exchangers import MxOptions
 from relay.journal import LogOptions
 from relay.oauth import OAuthOptions
 from relay.people import UserOptions
@@ -23,6 +24,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "notification": (Policy, NextHopOptions, OAuthOptions),
     "timeouts": (Timeouts,),
     "dns": (DnsOptions,),
+    "mx": (MxOptions,),
     "status": (StatusOptions,),
     "log": (LogOptions,),
 }

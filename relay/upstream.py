@@ -14,7 +14,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from relay import downgrade, fields, mime, tls
 from relay.dialogue import SMALL, Dialogue, Stale
@@ -29,6 +29,8 @@ from relay.reply import Reply
 from relay.routing import Route, Upstream
 from relay.transaction import Features, Plan, Timeouts, all_alike
 
+MOST_FOUND = 100
+"""Hosts named by DNS to which idle connections are kept; with more of them each is closed after its mail."""
 RETRIES = 2
 """Further connections tried for a mail about which the first one's peer had not said a word."""
 
@@ -42,6 +44,10 @@ class _Hop:
     context: ssl.SSLContext | None = None
     used_at: float = 0.0
     trouble: tuple[float, Reply, Cause] | None = None
+
+    def is_idle(self, now: float) -> bool:
+        """True when nothing is lost with what we know of it."""
+        return not (self.pool.links or self.pool.connecting or self.queue or self.pool.blocked(now))
 
     def next_please(self) -> None:
         """A place may have become free: wake one who waits for it."""
@@ -86,6 +92,8 @@ class Upstreams:
     clock: Callable[[], float]
     tokens: TokenSource | None = None
     _hops: dict[Upstream, _Hop] = field(default_factory=dict)
+    _contexts: dict[Upstream, ssl.SSLContext] = field(default_factory=dict)
+    """Those of hosts that DNS has named, which come and go: one for all that are alike but for the name."""
     _sweeper: asyncio.TimerHandle | None = None
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -165,7 +173,7 @@ class Upstreams:
         finally:
             hop.pool.rest(self._now(), link)
             hop.next_please()
-            if link.mails >= MAX_MAILS:
+            if link.mails >= MAX_MAILS or (upstream.addresses and len(self._hops) > MOST_FOUND):
                 self._sweep()
             else:
                 self._sweep_later()
@@ -207,6 +215,7 @@ class Upstreams:
         except LinkFault as fault:
             if fault.cause is not Cause.TOKEN:  # else the server is not to blame, and was not asked
                 hop.pool.failed(self._now(), fault.reply, fault.cause)
+            self._sweep_later()
             raise
         finally:
             hop.pool.connecting -= 1
@@ -214,9 +223,14 @@ class Upstreams:
         return link
 
     def _context(self, hop: _Hop, upstream: Upstream) -> ssl.SSLContext:
+        alike = replace(upstream, name="", server="", port=0) if upstream.addresses else None
+        if hop.context is None and alike:
+            hop.context = self._contexts.get(alike)
         if hop.context is None:
             try:
                 hop.context = context_of(upstream)
+                if alike:
+                    self._contexts[alike] = hop.context
             except (OSError, ssl.SSLError) as fault:
                 text = f"tls_ca_file or client_certificate can not be used: {fault.strerror or fault}"
                 raise LinkFault(Reply(454, "4.7.5", text), Cause.TLS, upstream.server) from fault
@@ -238,14 +252,17 @@ class Upstreams:
             self._sweeper = asyncio.get_running_loop().call_later(MAX_IDLE, self._sweep)
 
     def _sweep(self) -> None:
-        """Close what was idle for too long, or has carried enough."""
+        """Close what was idle for too long, or has carried enough; forget hosts of DNS that nobody waits for."""
         if self._sweeper:
             self._sweeper.cancel()
             self._sweeper = None
-        for hop in self._hops.values():
-            for link in hop.pool.spent(self._now()):
+        many = len(self._hops) > MOST_FOUND
+        for upstream, hop in list(self._hops.items()):
+            for link in hop.pool.spent(self._now(), 0.0 if many and upstream.addresses else MAX_IDLE):
                 self._quit(link)
-            if hop.pool.links:
+            if upstream.addresses and hop.is_idle(self._now()):
+                del self._hops[upstream]
+            elif hop.pool.links or upstream.addresses:
                 self._sweep_later()
 
     def _quit(self, link: Dialogue) -> None:

@@ -93,9 +93,16 @@ BROKEN = {
         HEAD + PROFILE + "upstream = smarthost\n",
         ["6: [notification:harbour] upstream: there is no [upstream:smarthost]: write that section, with its server"],
     ),
-    "delivery by MX": (
-        HEAD + "upstream = mx\n",
-        ["4: [notification] upstream: mx, delivery to the recipients' own mail servers, is not part of this version: name a mail server"],
+    "direct delivery, misspelt": (
+        HEAD + "upstream = mxx\n",
+        ["4: [notification] upstream: there is no [upstream:mxx]: did you mean mx?"],
+    ),
+    "direct delivery on no port": (
+        HEAD + "upstream = mx\n[mx]\nport = 0\nip = 6\n",
+        [
+            "6: [mx] port: '0' is not a whole number from 1 to 65535",
+            "7: [mx] ip: '6' is none of any, ipv4, ipv6",
+        ],
     ),
     "upstream and smtp_server": (
         HOP + "upstream = gmail\n" + GMAIL,

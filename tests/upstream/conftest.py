@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import random
+import socket
 import ssl
 from dataclasses import dataclass, field
 
@@ -9,12 +11,17 @@ import pytest
 import trustme
 
 from relay.address import parse
+from relay.discovery import Discovery
+from relay.exchangers import MxOptions
 from relay.mail import Envelope, Mail, Recipient
 from relay.message import parse_bytes
 from relay.options import Secret
-from relay.routing import Route, Upstream
+from relay.records import DnsOptions, Nameserver
+from relay.resolver import Resolver
+from relay.routing import Route, Upstream, mx_from, route
 from relay.transaction import Timeouts
 from relay.upstream import Upstreams
+from tests.nameserver import Zone, serving
 
 PASSWORD = "hunter2"
 DROP, RESET, STALL, GARBAGE, FLOOD = "DROP", "RESET", "STALL", "GARBAGE", "FLOOD"
@@ -38,11 +45,12 @@ class Peer:
     connections: int = 0
     auths: int = 0
     commands: list = field(default_factory=list)
+    host: str = "127.0.0.1"
     port: int = 0
 
     async def start(self):
         context = self.certificate if self.implicit else None
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context, limit=1 << 20)
+        self.server = await asyncio.start_server(self._serve, self.host, self.port, ssl=context, limit=1 << 20)
         self.port = self.server.sockets[0].getsockname()[1]
         self.tasks = set()
 
@@ -270,3 +278,52 @@ def run():
         return asyncio.run(bounded())
 
     return run_bounded
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+class Net:
+    """The zone of a test, and the discovery that asks it; `port` is that of all its mail servers."""
+
+    def __init__(self, stage, zone, upstreams):
+        self.stage, self.zone, self.upstreams = stage, zone, upstreams
+        self.port = free_port()
+        self.mx = mx_from(MxOptions(port=self.port))
+        resolver = Resolver(DnsOptions((Nameserver("127.0.0.1", zone.port),), 0.5))
+        self.discovery = Discovery(resolver, upstreams.attempt, lambda: 1e9, random.random)
+
+    def peer(self, last, **options):
+        return self.stage.peer(host=f"127.0.0.{last}", port=self.port, **options)
+
+    async def send(self, *rcpt, mx=None, others=()):
+        """One attempt for each domain; the outcomes, by recipient."""
+        routed = route(self.stage.mail(*rcpt), (mx or self.mx, *others))
+        attempts = await asyncio.gather(*(self.discovery.attempt(*pair) for pair in routed))
+        assert {attempt.upstream for attempt in attempts} == {"mx"}
+        return {outcome.address: outcome for attempt in attempts for outcome in attempt.outcomes}
+
+    async def one(self, rcpt="eve@a.test", **more):
+        [outcome] = (await self.send(rcpt, **more)).values()
+        return outcome
+
+
+@pytest.fixture
+def net(stage, run):
+    """A decorator: run a story in the net of these records."""
+
+    def with_records(records, **zone):
+        def runs(story):
+            async def whole():
+                async with stage.upstreams() as upstreams:
+                    await story(Net(stage, zone_, upstreams))
+
+            with serving(Zone(records, **zone)) as zone_:
+                run(whole)
+
+        return runs
+
+    return with_records
