@@ -7,12 +7,20 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
-from relay import __version__, authorize, commands, config, control, doctor, importing, places, reference
-from relay.commands import passwd
+from relay import __version__, commands, config, control, places, reference
 from relay.errors import RelayError
 from relay.loaded import Configuration
+
+_LATER = {
+    "import": ("relay.importing", "a trac.ini's configuration, and the lines to put back into it"),
+    "auth": ("relay.authorize", "OAuth2 tokens of an upstream"),
+    "doctor": ("relay.doctor", "what is wrong on the road of a mail, and what to do"),
+    "passwd": ("relay.commands.passwd", "who may log in at the listener"),
+}
+"""The commands that are loaded only when they are called: together they take as long as all the rest."""
 
 EX_OK, EX_USAGE, EX_DATAERR, EX_NOINPUT, EX_SOFTWARE, EX_CONFIG = 0, 64, 65, 66, 70, 78
 
@@ -27,7 +35,8 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit status."""
     try:
-        arguments = _parser().parse_args(argv)
+        words = sys.argv[1:] if argv is None else argv
+        arguments = _parser(words).parse_args(words)
         if getattr(arguments, "in_spool", False):
             return _in_spool(arguments)
         if hasattr(arguments, "auth"):
@@ -44,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EX_SOFTWARE
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser of a command line in which these words stand."""
     parser = _Parser("tracker-relay", description="A local SMTP gateway for issue trackers.")
     parser.add_argument("--config", metavar="FILE", help=f"default: $TRACKER_RELAY_CONFIG, else {places.CONFIG}")
     parser.add_argument("--version", action="version", version=f"tracker-relay {__version__}")
@@ -64,10 +74,13 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--json", action="store_true", help="one JSON object")
     explain.set_defaults(function=_explain)
     commands.declare(subparsers)
-    importing.declare(subparsers)
-    authorize.declare(subparsers)
-    doctor.declare(subparsers).set_defaults(function=_doctor)
-    passwd.declare(subparsers).set_defaults(function=_passwd)
+    functions = {"doctor": _doctor, "passwd": _passwd}
+    for name, (module, meaning) in _LATER.items():
+        parser_of_it = subparsers.add_parser(name, help=meaning)
+        if name in words:
+            import_module(module).declare(parser_of_it)
+        if name in functions:
+            parser_of_it.set_defaults(function=functions[name])
     drop_in = subparsers.add_parser("sendmail", help="drop-in for sendmail(1)", prefix_chars="+", add_help=False)
     drop_in.add_argument("words", nargs="*")
     drop_in.set_defaults(function=_sendmail)
@@ -131,12 +144,16 @@ def _in_spool(arguments: argparse.Namespace) -> int:
 
 def _authorize(arguments: argparse.Namespace) -> int:
     """The commands about OAuth2 tokens."""
+    from relay import authorize  # noqa: PLC0415 - as in _LATER
+
     configuration = _configured(arguments)
     return EX_CONFIG if configuration is None else authorize.run(arguments, configuration)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
     """A configuration with faults is what this command is for."""
+    from relay import doctor  # noqa: PLC0415 - as in _LATER
+
     return doctor.run(arguments, config.read(config_path(arguments)))
 
 
@@ -178,6 +195,8 @@ def _sendmail(arguments: argparse.Namespace) -> int:
 
 
 def _passwd(arguments: argparse.Namespace) -> int:
+    from relay.commands import passwd  # noqa: PLC0415 - as in _LATER
+
     configuration = _configured(arguments, but="passwd_file")
     if configuration is None:
         return EX_CONFIG

@@ -34,9 +34,8 @@ class Unknown(RelayError):
     """no such upstream"""
 
 
-def declare(commands: Any) -> None:
-    """The subcommand `auth`."""
-    auth = commands.add_parser("auth", help="OAuth2 tokens of an upstream")
+def declare(auth: argparse.ArgumentParser) -> None:
+    """The verbs of `auth`."""
     verbs = auth.add_subparsers(metavar="VERB", required=True, dest="verb")
     told = "of [upstream:NAME], or notification, or a profile; may be left out when there is one"
     for verb, function, doc in (

@@ -6,19 +6,16 @@ import os
 import secrets
 import sys
 from pathlib import Path
-from typing import Any
 
 from relay import passwords
 from relay.errors import RelayError
 from relay.loaded import Configuration
 
 
-def declare(subparsers: Any) -> argparse.ArgumentParser:
-    """The subcommand `passwd`; its parser."""
-    parser: argparse.ArgumentParser = subparsers.add_parser("passwd", help="who may log in at the listener")
+def declare(parser: argparse.ArgumentParser) -> None:
+    """What `passwd` is told."""
     parser.add_argument("login", metavar="LOGIN")
     parser.add_argument("--delete", action="store_true", help="take the login out")
-    return parser
 
 
 def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
@@ -30,7 +27,7 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
     if not passwords.LOGIN.fullmatch(login):
         raise RelayError(f"{login!r} is no login: no blanks, no colons, 128 characters at most")
     path = Path(named)
-    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    lines = _lines(path)
     kept = [line for line in lines if line.partition(":")[0].strip() != login]
     if arguments.delete:
         if len(kept) == len(lines):
@@ -41,6 +38,17 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
     said = "is taken out of" if arguments.delete else "may log in, by"
     print(f"{login} {said} {path}; `tracker-relay reload` tells the relay")
     return os.EX_OK
+
+
+def _lines(path: Path) -> list[str]:
+    """What stands in it; nothing while there is no such file. Raises RelayError."""
+    try:
+        return path.read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeError) as fault:
+        why = os.strerror(fault.errno or 0) if isinstance(fault, OSError) else "not UTF-8: is it the right file?"
+        raise RelayError(f"{path}: {why}") from fault
 
 
 def _password(login: str) -> str:

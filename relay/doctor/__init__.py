@@ -18,7 +18,6 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from relay import app, loaded
 from relay.address import Address, AddressError, parse
@@ -41,18 +40,14 @@ CONNECT, ANSWER = 10.0, 30.0
 """Seconds at most for a connection and for an answer, where [timeouts] allow more: somebody waits here."""
 
 
-def declare(commands: Any) -> argparse.ArgumentParser:
-    """The subcommand `doctor`."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "doctor", help="what is wrong on the road of a mail, and what to do"
-    )
+def declare(parser: argparse.ArgumentParser) -> None:
+    """What `doctor` is told."""
     parser.add_argument(
         "--as", dest="user", metavar="USER", help="also connect to the relay as that user, a web server's"
     )
     parser.add_argument("--trac", metavar="TRAC_INI", type=Path, help="also look at what Trac is told")
     parser.add_argument("--send-to", dest="recipient", metavar="ADDRESS", type=_address, help="also send a test mail")
     parser.add_argument("--json", action="store_true", help="for scripts: see docs/commands.md")
-    return parser
 
 
 def _address(value: str) -> Address:

@@ -10,7 +10,6 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import Any
 
 from relay import secretfile
 from relay.errors import RelayError
@@ -20,9 +19,8 @@ EX_OK, EX_DATAERR, EX_NOINPUT, EX_CANTCREAT = 0, 65, 66, 73
 PASSWORD_FILE = "smtp.password"  # noqa: S105 - a file's name
 
 
-def declare(subparsers: Any) -> None:
-    """The subcommand `import`."""
-    parser = subparsers.add_parser("import", help="a trac.ini's configuration, and the lines to put back into it")
+def declare(parser: argparse.ArgumentParser) -> None:
+    """What `import` is told."""
     parser.add_argument("trac_ini", metavar="TRAC_INI", type=Path, help="or the folder of a Trac environment")
     parser.add_argument(
         "--password-file", metavar="FILE", type=Path, help=f"where a password goes; default: {PASSWORD_FILE}"

@@ -119,3 +119,18 @@ def test_passwd_adds_changes_and_takes_out(tmp_path, capsys, monkeypatch):
     assert "an empty password is none" in passwd("dana", typed="\n", status=65).err
     assert "is no login" in passwd("a b", typed="x\n", status=65).err
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("what", "why"), [("folder", "Is a directory"), ("octets", "not UTF-8: is it the right file?")]
+)
+def test_passwd_says_why_a_file_can_not_be_read(tmp_path, capsys, monkeypatch, what, why):
+    config, file = tmp_path / "config.ini", tmp_path / "passwd"
+    config.write_text("[listener]\npasswd_file = passwd\n" + TAIL)
+    if what == "folder":
+        file.mkdir()
+    else:
+        file.write_bytes(b"\xff\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("s3cret\n"))
+    assert cli.main(["--config", str(config), "passwd", "dana"]) == 65
+    assert capsys.readouterr().err == f"tracker-relay: {file}: {why}\n"
