@@ -43,6 +43,8 @@ class _Transaction:
     smtputf8: bool = False
     recipients: dict[tuple[str, str], Recipient] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
+    named: int = 0
+    """How many RCPTs there were, the same recipient again included: nobody says it without end."""
     over: Reply | None = None
 
 
@@ -181,10 +183,11 @@ class Session(Connection):
             return self.refuse(Reply(503, "5.5.1", "MAIL comes first"), "RCPT")
         if argument[:3].upper() != b"TO:":
             return self.refuse(Reply(501, "5.5.4", "RCPT TO:<address>"), "RCPT")
-        over = admission.recipients(len(transaction.recipients) + len(transaction.refused), self.setting.options)
+        over = admission.recipients(transaction.named, self.setting.options)
         if over:
             known, transaction.over = transaction.over is not None, over
             return self.refuse(over, "RCPT", known=known)
+        transaction.named += 1
         accepted = _recipient(argument[3:], transaction)
         if isinstance(accepted, Reply):
             transaction.refused.append(journal.escaped(argument[3:].decode("utf-8", "replace").strip()))
