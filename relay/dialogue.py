@@ -63,6 +63,8 @@ class Dialogue(asyncio.Protocol):
     _replies: ReplyReader = field(default_factory=ReplyReader)
     _transport: Any = None
     _clean: bool = True
+    _wrote: bool = False
+    """Something was said since the peer's last octets came."""
     _over: bool = False
     _leaving: "asyncio.Future[None] | None" = None
     _asked: "asyncio.Future[Reply] | None" = None
@@ -208,10 +210,14 @@ class Dialogue(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Hand each reply to the mail that it answers."""
+        self._wrote = False
         try:
             for reply in self._replies.feed(data):
                 if self._over:
                     return
+                if self._wrote and self._turns and not (reply.code >= 400 and self._turns[0].transaction.dot_sent):
+                    # It came with the reply that made us say more, so it can not be the answer to that.
+                    raise HopError(f"the server answered before it was asked: {reply}")
                 self._hear(reply)
                 self._step()
         except HopError as fault:
@@ -272,6 +278,7 @@ class Dialogue(asyncio.Protocol):
         self._await_within(self.timeouts.command)
 
     def _write(self, data: bytes) -> None:
+        self._wrote = True
         if not self._over and not self._transport.is_closing():
             self._transport.write(data)
 

@@ -175,15 +175,33 @@ class Transaction:
         return expected - len(self._replies)
 
     def answer(self, reply: Reply) -> None:
-        """The reply to the next command, in order."""
+        """The reply to the next command, in order. One that can not be the answer to it ends the connection."""
+        if reply.code == 421:
+            self.broken = reply
+        elif self._out_of_step(reply):
+            text = f"the server is out of step: it answered {self._asked} with {reply}"
+            self.broken = reply = Reply(451, "4.5.0", text)
+            if self.dot_sent:
+                return  # whatever it means, it is no answer to the mail
         if self.dot_sent:
             self._final = reply
         else:
             self._replies.append(reply)
-        if reply.code == 421:
-            self.broken = reply
-        elif len(self._replies) == len(self.plan.recipients) + 2 and reply.positive and not self.dot_sent:
-            self.broken = Reply(451, "4.5.0", f"the server did not wait for the mail: it answered DATA with {reply}")
+
+    def _out_of_step(self, reply: Reply) -> bool:
+        """True for a reply that says neither yes nor no to what was asked, or yes to a mail that it has not got."""
+        at_data = not self.dot_sent and len(self._replies) == len(self.plan.recipients) + 1
+        if at_data:
+            return reply.positive or (300 <= reply.code < 400 and reply.code != 354)
+        return 300 <= reply.code < 400
+
+    @property
+    def _asked(self) -> str:
+        """The command that the next reply answers."""
+        number = len(self._replies)
+        if self.dot_sent:
+            return "the final dot"
+        return ("MAIL" if not number else "RCPT") if number <= len(self.plan.recipients) else "DATA"
 
     @property
     def ended(self) -> bool:
@@ -262,7 +280,7 @@ class Transaction:
         if self._final is not None:
             return self._final, Cause.PEER
         at = len(self.plan.recipients) + 1
-        if len(self._replies) > at and self._replies[at].code != 354 and not self._replies[at].positive:
+        if len(self._replies) > at and self._replies[at].code != 354:
             return self._replies[at], Cause.PEER
         return self.broken or Reply(451, "4.5.0", "no reply came"), self.cause
 

@@ -84,8 +84,9 @@ class Leases:
     _queues: dict[str, _Queue] = field(default_factory=dict)
     _token: int = 0
     _looking: int = 0
-    _ended: set[str] = field(default_factory=set)
-    """What was released while somebody looks: his rows may be older than that."""
+    _releases: int = 0
+    _ended: dict[str, int] = field(default_factory=dict)
+    """What was released while somebody looks, with the number of that release: his rows may be older than it."""
 
     # -- leases -------------------------------------------------------------------------------------
 
@@ -103,10 +104,11 @@ class Leases:
 
     def release(self, names: Iterable[str]) -> None:
         """They are settled."""
+        self._releases += 1
         for name in names:
             self._leases.pop(name, None)
             if self._looking:
-                self._ended.add(name)
+                self._ended[name] = self._releases
 
     def _lease(self, entry: Entry, body: Body, seq: int) -> Claim:
         self._token += 1
@@ -173,14 +175,15 @@ class Leases:
             if _asked(name, wanted) and not queue.stored and queue.look_at <= now
         ]
 
-    def begin_look(self, profile: str | None = None) -> None:
+    def begin_look(self, profile: str | None = None) -> int:
         """Somebody reads rows that may be older than what is settled meanwhile; of `profile`, all that is due.
 
-        What becomes due while he reads asks for another look: he may not have seen it.
+        What becomes due while he reads asks for another look: he may not have seen it. The number is for `free`.
         """
         self._looking += 1
         if profile is not None:
             self._queues[profile].look_at = math.inf
+        return self._releases
 
     def end_look(self) -> None:
         """His rows are dealt with."""
@@ -188,9 +191,9 @@ class Leases:
         if not self._looking:
             self._ended.clear()
 
-    def free(self, name: str) -> bool:
-        """True for a row that nobody has, and that nobody has settled since the look began."""
-        return not self._leased(name) and name not in self._ended
+    def free(self, name: str, began: int) -> bool:
+        """True for a row that nobody has, and that nobody has settled since that look began."""
+        return not self._leased(name) and self._ended.get(name, 0) <= began
 
     def lease(self, entry: Entry, body: Body, seq: int) -> Claim:
         """A claim on a free row."""

@@ -203,11 +203,11 @@ class SqliteSpool:
     async def _look(self, profile: str) -> None:
         """Make ready what the database holds of a profile."""
         now = self._clock()
-        self._leases.begin_look(profile)
+        began = self._leases.begin_look(profile)
         try:
             rows = await self._read_mended(claiming.due(self._leases.rows), (profile, now, LOOK))
             [(next_due,)] = await self._read_mended(claiming.NEXT_DUE, (profile, now))
-            claims = [claim for row in rows if (claim := await self._leased(*row)) is not None]
+            claims = [claim for row in rows if (claim := await self._leased(began, *row)) is not None]
             more = len(rows) == LOOK
             self._leases.looked(profile, claims, now if more else math.inf if next_due is None else next_due)
         except BaseException:
@@ -219,16 +219,16 @@ class SqliteSpool:
     async def _by_id(self, name: str) -> list[Claim]:
         if claim := self._leases.take_one(name):
             return [claim]
-        self._leases.begin_look()
+        began = self._leases.begin_look()
         try:
             rows = await self._read_mended(claiming.BY_ID, (name,))
-            return [claim for row in rows if (claim := await self._leased(*row)) is not None]
+            return [claim for row in rows if (claim := await self._leased(began, *row)) is not None]
         finally:
             self._leases.end_look()
 
-    async def _leased(self, seq: int, name: str, *row: Any) -> Claim | None:
+    async def _leased(self, began: int, seq: int, name: str, *row: Any) -> Claim | None:
         """A claim on a row, if it is free, and if it can be read."""
-        if not self._leases.free(name):
+        if not self._leases.free(name, began):
             return None
         try:
             entry, body = Stored(name, *row).whole(self._files)

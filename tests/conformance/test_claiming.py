@@ -141,3 +141,17 @@ def test_what_becomes_due_while_the_database_is_looked_at_is_found_by_the_next_c
             assert [claim.entry.id for claim in await spool.claim(Wanted(), 0)] == ["m1"]
 
     run(story())
+
+
+def test_who_looks_all_the_time_hides_nothing_from_others(sqlite, run):
+    """A look that began before a change must not take the row it knows; one that begins after it must."""
+
+    async def story():
+        async with sqlite.open() as spool:
+            entry = await sqlite.put(spool, "m1", due=sqlite.clock() + 3600)
+            spool._leases.begin_look()  # another administrator's, that has no end
+            [claim] = await spool.claim(Wanted(id="m1"), 0)
+            await spool.settle([claim], (replace(entry, due=sqlite.clock()), None))
+            assert [claim.entry.id for claim in await spool.claim(Wanted(), 0)] == ["m1"]
+
+    run(story())
