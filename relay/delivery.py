@@ -258,7 +258,8 @@ class Delivery:
         before = max(work.began - work.claim.entry.received_at, 0.0), max(started - work.began, 0.0)
         measured = any(attempt.delays[2:])  # what was cut off, or broke, is not
         spent = attempt.delays[2:] if measured else (0.0, max(self.clock() - started, 0.0))
-        return Attempt(attempt.at, attempt.upstream, attempt.outcomes, attempt.tls, (*before, *spent))
+        delays = (*before, *spent)
+        return Attempt(attempt.at, attempt.upstream, attempt.outcomes, attempt.tls, delays, attempt.tls_level)
 
     def _decide(self, work: _Work, prepared: Prepared, attempts: Sequence[Attempt]) -> Decision:
         """What follows. An interrupted mail stays due: its life does not end because ours does."""
