@@ -15,6 +15,12 @@ MAIL = parse_bytes(b"Subject: hi\r\n\r\nhello\r\n")
 EVE = Recipient.accepted(parse("eve@example.org"))
 
 
+def hear(dialogue):
+    """The replies to one mail, the last one once it was sent."""
+    dialogue.data_received(b"250 ok\r\n250 ok\r\n354 go\r\n")
+    dialogue.data_received(b"250 taken\r\n")
+
+
 class Wire:
     """What a transport is asked for here."""
 
@@ -68,8 +74,8 @@ def test_it_leaves_no_turn_behind(others):
         last = asyncio.create_task(dialogue.carry(plan("zoe@example.org"), MAIL, 22))
         await asyncio.sleep(0)
         for _ in range(others):
-            dialogue.data_received(b"250 ok\r\n250 ok\r\n354 go\r\n250 taken\r\n")
-        dialogue.data_received(b"250 ok\r\n250 ok\r\n354 go\r\n250 taken\r\n")
+            hear(dialogue)
+        hear(dialogue)
         async with asyncio.timeout(5):
             for done in (*before, last):
                 assert [outcome.reply.text for outcome in await done] == ["taken"]

@@ -96,7 +96,7 @@ def test_promise_2_a_2xx_to_data_has_taken_nothing(stage, run, features):
             attempt = await upstreams.attempt(route, mail)
             assert ends(attempt) == [DEFERRED, DEFERRED]
             assert {str(o.reply) for o in attempt.outcomes} == {
-                "451 4.5.0 the server did not wait for the mail: it answered DATA with 250 2.0.0 ok"
+                "451 4.5.0 the server is out of step: it answered DATA with 250 2.0.0 ok"
             }
             assert not any(o.ambiguous for o in attempt.outcomes)
             peer.script.clear()
