@@ -39,6 +39,7 @@ from relay.retry import RetryOptions
 from relay.routing import Route, Upstream
 from relay.statuspage import Sources, StatusPage
 from relay.systemd import Systemd
+from relay.tlsa import Published
 from relay.tokens import Keeper
 from relay.tokenstore import TokenStore
 from relay.upstream import Upstreams
@@ -66,7 +67,8 @@ class Relay:
         self.events = Events(self.spool, time.time)
         self.tokens = Keeper(Renewal(TokenStore(token_folder(configuration)), time.time), time.time)
         self.tokens.use(upstreams_of(configuration))
-        self.upstreams = Upstreams(configuration.timeouts, self.setting.hostname, time.time, self.tokens)
+        published = Published(lambda: self.discovery.resolver)
+        self.upstreams = Upstreams(configuration.timeouts, self.setting.hostname, time.time, self.tokens, published)
         reports = Reports(self.spool, _id, self.setting.hostname)
         self.delivery = Delivery(
             self.spool,

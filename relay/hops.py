@@ -11,7 +11,7 @@ from typing import Any
 from relay import journal
 from relay.entry import Attempt, Cause
 from relay.errors import RelayError
-from relay.link import LinkFault
+from relay.linkfault import LinkFault
 from relay.mail import Mail
 from relay.reply import Reply
 from relay.routing import Route, Upstream

@@ -9,12 +9,10 @@ mail is not to blame) and the cause that tells who can mend it.
 """
 
 import asyncio
-import contextlib
-import os
 import secrets
 import socket
 import ssl
-from collections.abc import AsyncIterator, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
@@ -22,9 +20,11 @@ import aiosmtplib
 
 from relay import auth, lookup, proving, tls
 from relay.auth.binding import end_point
+from relay.dane import Finding
 from relay.dialogue import Dialogue
 from relay.entry import Cause
-from relay.errors import HopError, NoToken
+from relay.errors import NoToken
+from relay.linkfault import LinkFault, faults, words
 from relay.options import Secret
 from relay.reply import Reply
 from relay.routing import Upstream
@@ -32,18 +32,6 @@ from relay.tls import Demand, Level
 from relay.transaction import Features, Timeouts
 
 NO_TOKEN = Secret("")
-
-
-class LinkFault(HopError):
-    """no usable connection; `reply` is what the mail's recipients are told, `cause` who can mend it"""
-
-    def __init__(self, reply: Reply, cause: Cause, host: str = "", *, refused: bool = False) -> None:
-        super().__init__(str(reply))
-        self.reply, self.cause, self.host = reply, cause, host
-        self.refused = refused
-        """The server does not take these credentials."""
-        self.tls_level = ""
-        """The level that was wanted, and what came of it, for the log."""
 
 
 @dataclass(slots=True)
@@ -54,6 +42,9 @@ class Seen:
     level: Level | None = None
     """None until it is known, which is after EHLO and STARTTLS."""
     wanted: Demand | None = None
+    """What it must be, once DNS has been asked."""
+    published: Finding | None = None
+    """The TLSA records, where DANE is the proof."""
     version: str = ""
     cipher: str = ""
     certificate: dict[str, Any] = field(default_factory=dict)
@@ -78,6 +69,13 @@ class Seen:
             self.certificate = inner.getpeercert() or {}
 
 
+class TlsaSource(Protocol):
+    """Where the TLSA records of a server come from."""
+
+    async def find(self, server: str, port: int) -> Finding:
+        """What is published. Raises nothing."""
+
+
 class TokenSource(Protocol):
     """Where the access tokens of upstreams come from."""
 
@@ -95,14 +93,39 @@ async def connect(
     hostname: str,
     tokens: TokenSource | None = None,
     *,
+    published: TlsaSource | None = None,
     seen: Seen | None = None,
 ) -> Dialogue:
     """A connection to the first address that answers, secured and logged in. Raises LinkFault.
 
-    An access token that the server refuses is replaced, and the connection made anew, once. `seen` is told
-    what the connection shows on its way.
+    An access token that the server refuses is replaced, and the connection made anew, once. `published` is
+    asked where DANE is the proof; `seen` is told what the connection shows on its way.
     """
     seen = seen or Seen()
+    seen.wanted = tls.demand(upstream)
+    try:
+        if seen.wanted.proof == "dane":
+            assert published is not None, "DANE, and nobody to ask for TLSA records"
+            seen.published = await published.find(upstream.server, upstream.port)
+            wanted = tls.by_dane(seen.wanted, seen.published)
+            if isinstance(wanted, tls.Barred):
+                raise LinkFault(wanted.reply, wanted.cause, f"{upstream.server}:{upstream.port}")
+            seen.wanted = wanted
+        return await _with_token(upstream, context, timeouts, hostname, tokens, seen=seen)
+    except LinkFault as fault:
+        fault.tls_level = tls.told(seen.wanted, seen.level, fault.cause)
+        raise
+
+
+async def _with_token(
+    upstream: Upstream,
+    context: ssl.SSLContext,
+    timeouts: Timeouts,
+    hostname: str,
+    tokens: TokenSource | None,
+    *,
+    seen: Seen,
+) -> Dialogue:
     if upstream.oauth is None:
         return await _connect(upstream, context, timeouts, hostname, seen=seen)
     assert tokens is not None, "an upstream with tokens, and nobody who has them"
@@ -129,21 +152,25 @@ async def _connect(
     *,
     seen: Seen,
 ) -> Dialogue:
-    wanted = seen.wanted = tls.demand(upstream)
+    assert seen.wanted is not None
+    with_tls = seen.wanted.tls_wanted
+    if seen.wanted.proof != "pkix" and context.verify_mode is ssl.CERT_REQUIRED:
+        context = proving.bare(upstream)
     try:
         try:
-            return await _one(
-                upstream, context, timeouts, hostname, token, wanted=wanted, seen=seen, with_tls=wanted.tls_wanted
-            )
-        except LinkFault as fault:
-            # Opportunistic TLS asks for no proof and no secrecy: a server whose TLS is broken still gets mail.
-            if fault.cause is not Cause.TLS or wanted.tls_required:
-                raise
-            seen.tls_fault = fault.reply
-        return await _one(upstream, context, timeouts, hostname, token, wanted=wanted, seen=seen, with_tls=False)
+            return await _one(upstream, context, timeouts, hostname, token, seen=seen, with_tls=with_tls)
+        except proving.Anchored as shown:
+            context = proving.anchored(upstream, shown.anchors)
+        return await _one(upstream, context, timeouts, hostname, token, seen=seen, with_tls=with_tls)
+    except proving.NotProven as fault:
+        place = f"{upstream.server}:{upstream.port}"
+        raise LinkFault(Reply(454, "4.7.5", f"TLS failed: {fault}"), Cause.TLS, place) from fault
     except LinkFault as fault:
-        fault.tls_level = tls.told(wanted, seen.level, fault.cause)
-        raise
+        # Opportunistic TLS asks for no proof and no secrecy: a server whose TLS is broken still gets mail.
+        if fault.cause is not Cause.TLS or seen.wanted.tls_required:
+            raise
+        seen.tls_fault = fault.reply
+    return await _one(upstream, context, timeouts, hostname, token, seen=seen, with_tls=False)
 
 
 async def _one(
@@ -153,13 +180,13 @@ async def _one(
     hostname: str,
     token: Secret,
     *,
-    wanted: Demand,
     seen: Seen,
     with_tls: bool,
 ) -> Dialogue:
+    wanted = seen.wanted or tls.demand(upstream)
     sock, host = await _dial(upstream, timeouts.connect)
     client = aiosmtplib.SMTP(
-        hostname=upstream.server,
+        hostname=_sni(upstream, seen),
         sock=sock,
         use_tls=with_tls and wanted.tls_first,
         start_tls=False,
@@ -167,7 +194,7 @@ async def _one(
         local_hostname=hostname,
         timeout=timeouts.greeting,
     )
-    async with _faults(host):
+    async with faults(host):
         try:
             greeting = await client.connect()
             seen.greeting = f"{greeting.code} {greeting.message}"
@@ -178,7 +205,7 @@ async def _one(
             else:
                 await _hello(client)
                 level = Level.PLAIN
-                if with_tls and await _start_tls(client, upstream, wanted, timeouts, host):
+                if with_tls and await _start_tls(client, wanted, timeouts, host, _sni(upstream, seen)):
                     level = _proven(client, upstream, wanted, host, seen=seen)
                     await client.ehlo()
             seen.secured(client, level)
@@ -207,7 +234,7 @@ async def _dial(upstream: Upstream, limit: float) -> tuple[socket.socket, str]:
             async with asyncio.timeout(limit):
                 found = await lookup.addresses(upstream.server.strip("[]"), upstream.port)
         except (OSError, TimeoutError, UnicodeError) as fault:
-            text = f"the name {upstream.server} does not resolve: {_words(fault)}"
+            text = f"the name {upstream.server} does not resolve: {words(fault)}"
             raise LinkFault(Reply(451, "4.4.3", text), Cause.DNS, upstream.server) from fault
     last: Exception = OSError("it has no address")
     host = _named(upstream, found[0][4]) if found else upstream.server
@@ -227,7 +254,12 @@ async def _dial(upstream: Upstream, limit: float) -> tuple[socket.socket, str]:
         except BaseException:
             sock.close()
             raise
-    raise LinkFault(Reply(451, "4.4.1", f"connect to {host}: {_words(last)}"), Cause.CONNECT, host)
+    raise LinkFault(Reply(451, "4.4.1", f"connect to {host}: {words(last)}"), Cause.CONNECT, host)
+
+
+def _sni(upstream: Upstream, seen: Seen) -> str:
+    """The name that TLS says: with DANE the TLSA base domain (RFC 7672 8.1)."""
+    return seen.published.names[0] if seen.published and seen.published.names else upstream.server
 
 
 def _named(upstream: Upstream, address: object) -> str:
@@ -246,9 +278,7 @@ async def _hello(client: aiosmtplib.SMTP) -> None:
         await client.helo()
 
 
-async def _start_tls(
-    client: aiosmtplib.SMTP, upstream: Upstream, wanted: Demand, timeouts: Timeouts, host: str
-) -> bool:
+async def _start_tls(client: aiosmtplib.SMTP, wanted: Demand, timeouts: Timeouts, host: str, sni: str) -> bool:
     """True when the connection is now encrypted; False when that was not offered, and need not be. Raises LinkFault."""
     if not client.supports_extension("starttls"):
         if not wanted.tls_required:
@@ -256,12 +286,12 @@ async def _start_tls(
         text = "the server offers no STARTTLS, and tls demands it (port 465 wants tls = implicit)"
         raise LinkFault(Reply(454, "4.7.4", text), Cause.TLS, host)
     try:
-        await client.starttls(server_hostname=upstream.server, timeout=timeouts.connect)
+        await client.starttls(server_hostname=sni, timeout=timeouts.connect)
     except aiosmtplib.SMTPResponseException as refused:
         reply = Reply(454, "4.7.4", f"STARTTLS refused: {refused.code} {refused.message}")
         raise LinkFault(reply, Cause.TLS, host) from refused
     except aiosmtplib.SMTPException as broken:
-        raise LinkFault(Reply(454, "4.7.5", f"TLS failed: {_words(broken)}"), Cause.TLS, host) from broken
+        raise LinkFault(Reply(454, "4.7.5", f"TLS failed: {words(broken)}"), Cause.TLS, host) from broken
     return True
 
 
@@ -270,7 +300,7 @@ def _proven(client: aiosmtplib.SMTP, upstream: Upstream, wanted: Demand, host: s
     inner = client.get_transport_info("ssl_object")
     seen.certificate_octets = (inner.getpeercert(binary_form=True) or b"") if inner else b""
     try:
-        return proving.level_of(inner, upstream, wanted)
+        return proving.level_of(inner, upstream, wanted, seen.published)
     except proving.NotProven as fault:
         raise LinkFault(Reply(454, "4.7.5", f"TLS failed: {fault}"), Cause.TLS, host) from fault
 
@@ -321,47 +351,3 @@ def _take_over(client: aiosmtplib.SMTP, host: str, timeouts: Timeouts, wanted: D
     dialogue.connection_made(transport)
     client.protocol = client.transport = None  # so that it closes nothing of ours
     return dialogue
-
-
-@contextlib.asynccontextmanager
-async def _faults(host: str) -> AsyncIterator[None]:
-    """Third-party errors become LinkFaults here, once; the cause stays chained."""
-    try:
-        yield
-    except LinkFault:
-        raise
-    except aiosmtplib.SMTPResponseException as refused:
-        reply = Reply.read(refused.code, refused.message)
-        if not reply.transient:  # a 5xx before any mail was named is no answer to a mail; -1 is garbage
-            said = str(reply) if reply.permanent else "an answer that is no SMTP reply"
-            reply = Reply(451, "4.3.2", f"the server said {said}")
-        raise LinkFault(reply, Cause.CONNECT, host) from refused
-    except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as fault:
-        if (broken := tls_fault(fault)) is not None:
-            reply = Reply(454, "4.7.5", f"TLS failed: {_words(broken)}")
-            raise LinkFault(reply, Cause.TLS, host) from fault
-        raise LinkFault(Reply(451, "4.4.2", _words(fault)), Cause.CONNECT, host) from fault
-
-
-def tls_fault(fault: BaseException | None) -> ssl.SSLError | None:
-    """The TLS error behind a fault, if there is one."""
-    while fault is not None:
-        if isinstance(fault, ssl.SSLError):
-            return fault
-        fault = fault.__cause__ or fault.__context__
-    return None
-
-
-def _words(fault: BaseException) -> str:
-    """A fault in a few words for a person."""
-    if isinstance(broken := tls_fault(fault), ssl.SSLCertVerificationError):
-        return f"certificate not accepted: {broken.verify_message}"
-    if isinstance(fault, ssl.SSLError):
-        return (fault.reason or "TLS error").replace("_", " ").lower()
-    if isinstance(fault, TimeoutError) and not isinstance(fault, aiosmtplib.SMTPException):
-        return "timed out"
-    if isinstance(fault, socket.gaierror):
-        return fault.strerror or "unknown name"
-    if isinstance(fault, OSError) and fault.errno:
-        return os.strerror(fault.errno)
-    return str(fault) or type(fault).__name__

@@ -50,6 +50,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     "SRV": lambda row: Srv(row.priority, row.weight, row.port, _host(row.target)),
     "TLSA": lambda row: Tlsa(row.usage, row.selector, row.mtype, bytes(row.cert)),
     "TXT": lambda row: b"".join(row.strings),
+    "CNAME": lambda row: _host(row.target),
 }
 """What can be asked, and how a record is read."""
 
@@ -68,7 +69,7 @@ class Resolver:
         self._silent_until = 0.0
 
     async def ask(self, name: str, kind: str) -> Answer:
-        """What DNS says of `name` (absolute, in A-labels): `kind` is A, AAAA, MX, SRV, TLSA or TXT. Raises DnsFault."""
+        """What DNS says of `name` (absolute, in A-labels): `kind` is one of _READ. Raises DnsFault."""
         question = (name.lower().removesuffix("."), kind)
         now = asyncio.get_running_loop().time()
         if known := self._unanswered.get(question):

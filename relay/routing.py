@@ -30,7 +30,7 @@ class Upstream:
     """A named next hop: where, how secured, as whom.
 
     `server` is a host name, an address, or "unix:PATH"; `tls` one of none, opportunistic, starttls,
-    implicit; `proof` what proves who it is: none, pkix or pin, the last by one of `pins` (SHA-256 of keys);
+    implicit; `proof` what proves who it is: none, pkix, dane or pin, the last by one of `pins` (SHA-256 of keys);
     `minimum` the least version of TLS. An empty `user` means no AUTH, but by EXTERNAL.
     """
 
@@ -163,8 +163,9 @@ class NextHopOptions:
     tls_verify: bool = option(True, "false: no proof of who the server is; the same as tls_proof = none", boolean)
     tls_proof: str = option(
         "",
-        "What proves who the server is: pkix (an authority, and its name), pin (one of tls_pins), none; empty: pin"
-        " where there are tls_pins, else as tls_verify says",
+        "What proves who the server is: pkix (an authority, and its name), dane (TLSA records that a resolver on this"
+        " host has validated), pin (one of tls_pins), none; empty: pin where there are tls_pins, else what tls_verify"
+        " says",
         choice(*PROOFS, ""),
     )
     tls_pins: tuple[bytes, ...] = option(

@@ -1,13 +1,14 @@
 """Securing: what the TLS options of a next hop come to, and how they can contradict each other."""
 
 import base64
+import ipaddress
 import re
 from typing import Protocol
 
 IMPLICIT_PORT = 465
 """Submission over implicit TLS (RFC 8314)."""
 MODES = ("none", "opportunistic", "starttls", "implicit")
-PROOFS = ("none", "pkix", "pin")
+PROOFS = ("none", "pkix", "dane", "pin")
 _UNPROVEN = ("none", "opportunistic")
 
 
@@ -103,10 +104,24 @@ def _proof_faults(options: Options) -> list[tuple[str, str]]:
         found.append(("tls_proof", "there are no tls_pins that could prove it: set them, doctor shows the server's"))
     if options.tls_pins and by != "pin":
         found.append(("tls_pins", f"they have no effect beside tls_proof = {by}: remove one of them"))
-    if by == "pin" and options.tls_ca_file:
+    if by in ("dane", "pin") and options.tls_ca_file:
         named = f"tls_proof = {by}" if given else "tls_pins"
         found.append(("tls_ca_file", f"no authority is asked with {named}: remove one of them"))
-    if (given in ("pkix", "pin") or options.tls_pins) and mode(options) in _UNPROVEN:
+    allowed = ("starttls", "implicit", "opportunistic") if by == "dane" else ("starttls", "implicit")
+    if (given in ("pkix", "dane", "pin") or options.tls_pins) and mode(options) not in allowed:
         name = "tls_proof" if given else "tls_pins"
         found.append((name, f"nothing is proved while tls is {mode(options)}: set use_tls = true"))
+    if by == "dane" and options.smtp_server and not _has_name(options.smtp_server):
+        text = f"DANE needs a name in DNS, {options.smtp_server} is none: name the server, or another proof"
+        found.append(("tls_proof", text))
     return found
+
+
+def _has_name(server: str) -> bool:
+    if server.startswith("unix:"):
+        return False
+    try:
+        ipaddress.ip_address(server.strip("[]").partition("%")[0])
+    except ValueError:
+        return True
+    return False

@@ -1,13 +1,15 @@
 """TLS demands: what a connection to a next hop must be before content, and before a password, may cross it.
 
-A demand is a mode (none, opportunistic, starttls, implicit) and a proof (none, pkix, pin) of who the
-server is (RFC 3207, RFC 8314, RFC 9325). What the peer offers can never lower it.
+A demand is a mode (none, opportunistic, starttls, implicit) and a proof (none, pkix, dane, pin) of who the
+server is (RFC 3207, RFC 7672, RFC 8314, RFC 9325). What the peer offers can never lower it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from relay.dane import Finding, State
 from relay.entry import Cause
+from relay.reply import Reply
 from relay.routing import Upstream, is_local
 
 
@@ -17,20 +19,23 @@ class Level(StrEnum):
     PLAIN = "plain"
     ENCRYPTED = "encrypted"
     VERIFIED = "verified"
+    DANE = "dane"
     PINNED = "pinned"
 
     @property
     def proven(self) -> bool:
         """True when it is shown who the server is."""
-        return self in (Level.VERIFIED, Level.PINNED)
+        return self in (Level.VERIFIED, Level.DANE, Level.PINNED)
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What an upstream's connection must be; `proof` is one of none, pkix, pin."""
+    """What an upstream's connection must be; `proof` is one of none, pkix, dane, pin."""
 
     mode: str
     proof: str = "none"
+    source: str = ""
+    """Who demands it, where that is no option: mta-sts."""
 
     @property
     def tls_first(self) -> bool:
@@ -56,15 +61,40 @@ class Demand:
         return ""
 
     def __str__(self) -> str:
-        """As the log names it: none, opportunistic, encrypted, pkix, pin."""
-        if self.proof != "none":
-            return self.proof
+        """As the log names it: none, opportunistic, encrypted, pkix, dane, pin, mta-sts."""
+        if self.source or self.proof != "none":
+            return self.source or self.proof
         return "encrypted" if self.tls_required else self.mode
 
 
 def demand(upstream: Upstream) -> Demand:
-    """What this upstream's connections must be; an opportunistic one claims no proof."""
-    return Demand(upstream.tls, upstream.proof if upstream.tls in ("starttls", "implicit") else "none")
+    """What this upstream's connections must be by its options; an opportunistic one claims no proof but by DANE."""
+    heeded = upstream.tls in ("starttls", "implicit") or (upstream.tls, upstream.proof) == ("opportunistic", "dane")
+    return Demand(upstream.tls, upstream.proof if heeded else "none")
+
+
+@dataclass(frozen=True, slots=True)
+class Barred:
+    """Why nobody may be connected to: what the mail's recipients are told, and who can mend it."""
+
+    reply: Reply
+    cause: Cause
+
+
+def by_dane(wanted: Demand, found: Finding) -> Demand | Barred:
+    """What a demand for DANE comes to, now that DNS has answered (RFC 7672 2.2).
+
+    An opportunistic one is raised by what is published; a required one is never lowered by what is not.
+    """
+    if found.state is State.FAILED:
+        # A server that we were told to use is ours to look after, a recipient's is not.
+        cause = Cause.DNS if found.ours or wanted.tls_required else Cause.CONNECT
+        return Barred(Reply(451, "4.7.5", f"DANE: {found.text}"), cause)
+    if found.state is State.USABLE:
+        return replace(wanted, mode="starttls") if wanted.mode == "opportunistic" else wanted
+    if wanted.tls_required:
+        return Barred(Reply(454, "4.7.5", f"tls_proof = dane demands a proof: {found.text}"), Cause.TLS)
+    return Demand("starttls") if found.state is State.UNUSABLE else Demand(wanted.mode)
 
 
 def may_log_in(upstream: Upstream, level: Level) -> bool:

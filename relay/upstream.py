@@ -20,7 +20,8 @@ from relay import downgrade, fields, mime, tls
 from relay.dialogue import SMALL, Dialogue, Stale
 from relay.dkim import Signer, sign
 from relay.entry import Attempt, Cause, Outcome
-from relay.link import LinkFault, TokenSource, connect
+from relay.link import TlsaSource, TokenSource, connect
+from relay.linkfault import LinkFault
 from relay.mail import Mail, Recipient
 from relay.message import Message, at_hand
 from relay.pool import MAX_IDLE, MAX_MAILS, Pool
@@ -85,12 +86,16 @@ class HopState:
 
 @dataclass(slots=True)
 class Upstreams:
-    """Every next hop. `hostname` is what EHLO says, `clock` gives wall-clock seconds, `tokens` those of OAuth2."""
+    """Every next hop. `hostname` is what EHLO says, `clock` gives wall-clock seconds.
+
+    `tokens` gives those of OAuth2, `published` TLSA records.
+    """
 
     timeouts: Timeouts
     hostname: str
     clock: Callable[[], float]
     tokens: TokenSource | None = None
+    published: TlsaSource | None = None
     _hops: dict[Upstream, _Hop] = field(default_factory=dict)
     _contexts: dict[Upstream, ssl.SSLContext] = field(default_factory=dict)
     """Those of hosts that DNS has named, which come and go: one for all that are alike but for the name."""
@@ -128,7 +133,7 @@ class Upstreams:
         """A connection made, secured, logged in and closed again: the hop is asked again. Raises LinkFault."""
         hop = self._hops.setdefault(upstream, _Hop())
         try:
-            link = await connect(upstream, self._context(hop, upstream), self.timeouts, self.hostname, self.tokens)
+            link = await self._connect(hop, upstream)
         except LinkFault as fault:
             hop.trouble = (self.clock(), fault.reply, fault.cause)
             raise
@@ -208,7 +213,7 @@ class Upstreams:
     async def _connected(self, hop: _Hop, upstream: Upstream) -> Dialogue:
         hop.pool.connecting += 1
         try:
-            link = await connect(upstream, self._context(hop, upstream), self.timeouts, self.hostname, self.tokens)
+            link = await self._connect(hop, upstream)
             hop.pool.links.append(link)
             hop.pool.worked()
             hop.trouble = None
@@ -221,6 +226,10 @@ class Upstreams:
             hop.pool.connecting -= 1
             hop.all_please()
         return link
+
+    async def _connect(self, hop: _Hop, upstream: Upstream) -> Dialogue:
+        context = self._context(hop, upstream)
+        return await connect(upstream, context, self.timeouts, self.hostname, self.tokens, published=self.published)
 
     def _context(self, hop: _Hop, upstream: Upstream) -> ssl.SSLContext:
         alike = replace(upstream, name="", server="", port=0) if upstream.addresses else None

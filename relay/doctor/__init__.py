@@ -32,6 +32,7 @@ from relay.doctor.way import connections, resolve
 from relay.loaded import Configuration, Loaded
 from relay.renewal import Renewal
 from relay.resolver import Resolver
+from relay.tlsa import Published
 from relay.tokenstore import TokenStore
 from relay.transaction import Timeouts
 
@@ -170,7 +171,8 @@ async def examine(config: Configuration, hop: Hop, recipient: Address | None) ->
     limits = _limits(config.timeouts)
     row, addresses = await resolve(hop, limits.connect)
     yield row
-    means = Means(limits, app.setting_of(config).hostname, recipient=recipient)
+    resolver = Resolver(config.dns)
+    means = Means(limits, app.setting_of(config).hostname, Published(lambda: resolver), recipient=recipient)
     reached: list[tuple[str, int]] = []
     secrets: list[str] = []
     lost = True

@@ -3,14 +3,15 @@
 import ssl
 from collections.abc import Iterator
 
+from relay.doctor import proof
 from relay.doctor.certificate import Certificate, certificate
 from relay.doctor.finding import Finding, fail, ok, printable, warn
 from relay.doctor.hop import Hop
 from relay.entry import Cause
-from relay.link import LinkFault, Seen, tls_fault
-from relay.proving import NotProven, pin_of
+from relay.link import Seen
+from relay.linkfault import LinkFault, tls_fault
+from relay.proving import NotProven
 from relay.routing import is_local
-from relay.securing import shown_pin
 from relay.tls import Level
 
 SOON = 14
@@ -22,15 +23,13 @@ _PROVIDERS = {
     "outlook.com": "Microsoft takes OAuth2 only: docs/upstreams.md",
 }
 
-_PROVED = {Level.VERIFIED: "", Level.PINNED: "its key, which is one of tls_pins"}
-"""By what; "" for the authorities."""
-
 # What OpenSSL says of a certificate (X509_V_ERR_...).
 _EXPIRED, _NOT_YET, _SELF_SIGNED, _WRONG_NAME = (10,), (9,), (18, 19), (62, 64)
 
 
 def reached(hop: Hop, seen: Seen, fault: LinkFault | None) -> Iterator[Finding]:
     """The rows of every stage that went well, or well enough."""
+    yield from proof.published(hop, seen)
     if seen.greeting:
         yield ok("greeting", hop.about, printable(seen.greeting))
     if seen.level is None:
@@ -63,14 +62,17 @@ def _secured(hop: Hop, seen: Seen) -> Iterator[Finding]:
         why = "tls is opportunistic" if up.tls == "opportunistic" else "tls_verify is false, or tls_proof none"
         remedy = hop.line("use_tls", "true") if up.tls == "opportunistic" else hop.line("tls_proof", "pkix")
         yield warn("tls", about, f"{told}; nothing proves that it is {up.server}: {why}", remedy)
+    if by := proof.without_dates(hop, seen):
+        yield ok("tls", about, f"{told}; it proves {up.server} by {by}")
+        return
     if found is None:
         return
     left = f"{found.days} days left"
     if found.days < SOON:
         text = f"{told}; it ends soon: {left}, then no mail goes" if found.days >= 0 else f"{told}; it has ended"
         yield warn("tls", about, text, f"the administrator of {up.server} must renew it")
-    elif seen.level in _PROVED:
-        by = _PROVED[seen.level] or _authorities(hop)
+    elif seen.level is not Level.ENCRYPTED:
+        by = "an authority that its TLSA records name" if seen.level is Level.DANE else _authorities(hop)
         yield ok("tls", about, f"{told}; it proves {up.server} by {by}; {left}")
 
 
@@ -119,7 +121,7 @@ def tls_failed(hop: Hop, seen: Seen, fault: LinkFault, shown: Certificate | None
     up, text = hop.upstream, fault.reply.text
     told = f"{text}; it is a {shown}" if shown else text
     if isinstance(fault.__cause__, NotProven):
-        return _not_proven(hop, told, seen)
+        return proof.not_proven(hop, told, seen)
     broken = tls_fault(fault)
     if isinstance(broken, ssl.SSLCertVerificationError):
         return fail("tls", hop.about, told, _certificate_remedy(hop, broken.verify_code, shown))
@@ -131,12 +133,6 @@ def tls_failed(hop: Hop, seen: Seen, fault: LinkFault, shown: Certificate | None
         return fail("tls", hop.about, text, f"ask the administrator of {up.server}, or:\n{_at_465(hop)}")
     remedy = f"openssl s_client -connect {up.server}:{up.port}" + (" -starttls smtp" if up.tls != "implicit" else "")
     return fail("tls", hop.about, f"{text} (TLS 1.2 or later is asked for)", remedy)
-
-
-def _not_proven(hop: Hop, told: str, seen: Seen) -> Finding:
-    pins = [*map(shown_pin, hop.upstream.pins), shown_pin(pin_of(seen.certificate_octets))]
-    advice = "if its administrator says that this key is the server's own, now or soon:"
-    return fail("tls", hop.about, told, f"{advice}\n{hop.line('tls_pins', ', '.join(pins))}")
 
 
 def _at_465(hop: Hop) -> str:

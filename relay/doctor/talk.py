@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 
 from relay.address import Address
 from relay.dialogue import Dialogue
-from relay.doctor import sender, stages
+from relay.doctor import proof, sender, stages
 from relay.doctor.certificate import Certificate, certificate
 from relay.doctor.finding import Finding, fail
 from relay.doctor.hop import Hop
 from relay.doctor.ports import Ports
 from relay.entry import Cause
-from relay.link import LinkFault, Seen, TokenSource, connect
+from relay.link import Seen, TlsaSource, TokenSource, connect
+from relay.linkfault import LinkFault
 from relay.options import Secret
 from relay.proving import context_of
 from relay.reply import Reply
@@ -32,10 +33,11 @@ WHOLE = 180.0
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a session needs: time limits, the name for EHLO, tokens, and to whom a mail is pretended to go."""
+    """What a session needs: time limits, the name for EHLO, TLSA records, tokens, to whom a mail is said to go."""
 
     timeouts: Timeouts
     hostname: str
+    published: TlsaSource
     tokens: TokenSource | None = None
     recipient: Address | None = None
 
@@ -69,7 +71,15 @@ async def _connected(
 ) -> tuple[Dialogue | None, LinkFault | None]:
     try:
         async with asyncio.timeout(WHOLE):
-            way = connect(hop.upstream, context, means.timeouts, means.hostname, means.tokens, seen=seen)
+            way = connect(
+                hop.upstream,
+                context,
+                means.timeouts,
+                means.hostname,
+                means.tokens,
+                published=means.published,
+                seen=seen,
+            )
             return await way, None
     except LinkFault as fault:
         return None, fault
@@ -79,6 +89,8 @@ async def _connected(
 
 async def _broken(hop: Hop, means: Means, seen: Seen, fault: LinkFault, address: tuple[str, int] | None) -> Finding:
     """The stage at which it broke off."""
+    if row := proof.barred(hop, seen):
+        return row
     if fault.cause in (Cause.AUTH, Cause.TOKEN) or seen.level is not None:
         return stages.not_in(hop, seen, fault)
     ports = Ports(address, min(means.timeouts.greeting, 10.0)) if address else None

@@ -13,7 +13,7 @@ BROKEN = {
     ),
     "unknown proof": (
         SECURE + "tls_proof = magic\n",
-        ["6: [notification] tls_proof: 'magic' is none of none, pkix, pin"],
+        ["6: [notification] tls_proof: 'magic' is none of none, pkix, dane, pin"],
     ),
     "a version that is too old": (
         SECURE + "tls_minimum = 1.1\n",
@@ -45,6 +45,24 @@ BROKEN = {
         SECURE + "tls_proof = none\nsmtp_user = me\nsmtp_password = x\n",
         [
             "7: [notification] smtp_user: the password would cross an unprotected connection (tls_proof is none): set use_tls = true"
+        ],
+    ),
+    "DANE of an address": (
+        HEAD.replace("mail.example.com", "192.0.2.1") + "tls_proof = dane\n",
+        ["5: [notification] tls_proof: DANE needs a name in DNS, 192.0.2.1 is none: name the server, or another proof"],
+    ),
+    "DANE and an authority": (
+        SECURE + "tls_proof = dane\ntls_ca_file = ca.pem\n",
+        ["7: [notification] tls_ca_file: no authority is asked with tls_proof = dane: remove one of them"],
+    ),
+    "DANE without TLS": (
+        HEAD + "tls = none\ntls_proof = dane\n",
+        ["6: [notification] tls_proof: nothing is proved while tls is none: set use_tls = true"],
+    ),
+    "a password over DANE where it is published": (
+        HEAD + "tls_proof = dane\nsmtp_user = me\nsmtp_password = x\n",
+        [
+            "6: [notification] smtp_user: the password would cross an unprotected connection (tls is opportunistic): set use_tls = true"
         ],
     ),
     "the same in an upstream": (

@@ -77,6 +77,7 @@ def test_the_blocks_are_what_the_page_says_of_them(files):
         [Grant.CLIENT_CREDENTIALS, None],
         [None],
         [None],
+        [None],
     ]
 
 

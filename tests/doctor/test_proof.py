@@ -10,6 +10,7 @@ from relay.doctor.finding import shown
 from relay.doctor.hop import hops_of
 from relay.securing import shown_pin
 from tests.doctor.conftest import Rows
+from tests.nameserver import SERVFAIL, Zone, serving
 
 
 @pytest.fixture
@@ -25,8 +26,8 @@ def pins(certificates):
 
 @pytest.fixture
 def looked_at(configured):
-    async def look(port, **changed):
-        made = configured(port, "use_tls = true")
+    async def look(port, sections="", **changed):
+        made = configured(port, "use_tls = true", sections=sections)
         [hop] = hops_of(made)
         hop.upstream = replace(hop.upstream, ca_file="", **changed)
         return Rows([shown(row, []) async for row in doctor.examine(made, hop, None)])
@@ -56,3 +57,66 @@ def test_another_key_is_shown_with_the_line_that_would_take_it(stage, tls, run, 
             assert peer.auths == 0
 
     run(story)
+
+
+HOST = {("localhost", "A"): ["127.0.0.1"]}
+
+
+@pytest.fixture
+def dane_at(stage, tls, run, looked_at, certificates):
+    """The rows for a peer with that certificate, whose name server has these records."""
+
+    def look(name, records, mode="starttls", **zone):
+        async def story():
+            async with stage.peer(certificate=tls(name)) as peer:
+                known = {(f"_{peer.port}._tcp.localhost", "TLSA"): records, **HOST} if records else HOST
+                with serving(Zone(known, **zone)) as served:
+                    dns = f"[dns]\nnameservers = 127.0.0.1:{served.port}\ntimeout = 1s"
+                    return await looked_at(peer.port, dns, proof="dane", tls=mode), peer
+
+        return run(story)
+
+    return look
+
+
+def test_dane_that_proves(dane_at, pins):
+    record = f"3 1 1 {pins('expired').hex()}"
+    rows, _ = dane_at("expired", [record], proven=True)
+    assert rows.row("dane").text == f"DNSSEC proves the TLSA records of localhost: {record}"
+    assert rows.row("tls").level == "ok"
+    assert rows.row("tls").text.endswith("; it proves localhost by its TLSA records")
+    assert "logged in" in rows.row("auth").text
+
+
+def test_dane_that_names_another_certificate(dane_at, pins):
+    rows, peer = dane_at("good", [f"3 1 1 {pins('selfsigned').hex()}"], proven=True)
+    row = rows.row("tls")
+    assert row.level == "fail"
+    assert "no TLSA record of localhost fits the certificate" in row.text
+    assert row.remedy.endswith(f"_{peer.port}._tcp.localhost. IN TLSA 3 1 1 {pins('good').hex()}")
+    assert peer.auths == 0
+
+
+@pytest.mark.parametrize(
+    ("records", "zone", "text", "remedy"),
+    [
+        (["3 1 1 " + "00" * 32], {}, "DNS does not prove what it says of localhost", "nameservers = 127.0.0.1"),
+        ([], {"proven": True}, "no TLSA record is published", "ask the administrator of localhost to publish"),
+        (["1 1 1 " + "00" * 32], {"proven": True}, "no TLSA record that is of use: 1 1 1", "with usage 3 or 2"),
+        (SERVFAIL, {"proven": True}, "the resolver answers SERVFAIL", "dig +dnssec TLSA _"),
+    ],
+)
+def test_what_keeps_the_mail_back_and_what_to_do(dane_at, records, zone, text, remedy):
+    rows, peer = dane_at("good", records, **zone)
+    assert rows.row("dane").level == "fail"
+    assert rows.row("dane").text.startswith("mail waits: ")
+    assert text in rows.row("dane").text
+    assert remedy in rows.row("dane").remedy
+    assert peer.commands == []
+    assert "tls" not in dict(rows.checks())
+
+
+def test_opportunistic_dane_that_finds_nothing_is_a_warning(dane_at):
+    rows, _ = dane_at("good", [], "opportunistic", proven=True)
+    assert rows.row("dane").level == "warn"
+    assert rows.row("dane").text == "no TLSA record is published; TLS is used if it can be had"

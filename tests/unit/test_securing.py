@@ -56,6 +56,13 @@ FAULTS = {
     "a proof of nothing": ({"tls_proof": "pkix"}, ["tls_proof"]),
     "pins of nothing": ({"use_tls": False, "tls_pins": (OCTETS,)}, ["tls_pins"]),
     "nothing wrong": (SECURE | {"tls_proof": "pin", "tls_pins": (OCTETS, OCTETS[::-1])}, []),
+    "DANE and an authority": (SECURE | {"tls_ca_file": "x", "tls_proof": "dane"}, ["tls_ca_file"]),
+    "DANE of an address": (SECURE | {"smtp_server": "192.0.2.1", "tls_proof": "dane"}, ["tls_proof"]),
+    "DANE of an IPv6 address": (SECURE | {"smtp_server": "[2001:db8::1]", "tls_proof": "dane"}, ["tls_proof"]),
+    "DANE of a socket": (SECURE | {"smtp_server": "unix:/run/x", "tls_proof": "dane"}, ["tls_proof"]),
+    "DANE without TLS": ({"tls": "none", "tls_proof": "dane"}, ["tls_proof"]),
+    "DANE where it is published": ({"tls_proof": "dane"}, []),
+    "DANE, or nothing": (SECURE | {"tls_proof": "dane"}, []),
     "no proof is allowed": (SECURE | {"tls_proof": "none"}, []),
 }
 

@@ -33,6 +33,13 @@ def test_no_level_below_the_demand_is_enough(level):
         assert bool(Demand("implicit", proof).missed(level)) == (level in (Level.PLAIN, Level.ENCRYPTED))
 
 
+def test_what_a_mode_means():
+    modes = [Demand(mode) for mode in ("none", "opportunistic", "starttls", "implicit")]
+    assert [d.tls_first for d in modes] == [False, False, False, True]
+    assert [d.tls_wanted for d in modes] == [False, True, True, True]
+    assert [d.tls_required for d in modes] == [False, False, True, True]
+
+
 @pytest.mark.parametrize("level", Level)
 def test_promise_6_a_credential_needs_a_proof(level):
     assert may_log_in(FAR, level) == (level not in (Level.PLAIN, Level.ENCRYPTED))

@@ -3,7 +3,8 @@
 import pytest
 
 from relay.dialogue import Stale
-from relay.link import LinkFault, Seen, connect
+from relay.link import Seen, connect
+from relay.linkfault import LinkFault
 from relay.proving import context_of
 from relay.tls import Level
 
