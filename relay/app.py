@@ -25,7 +25,7 @@ from relay.events import Events
 from relay.gate import gate_of
 from relay.hops import VERBS, Hops
 from relay.listening import Listener
-from relay.loaded import Configuration, Reloaded, needs_restart, profiles_of, token_folder, upstreams_of
+from relay.loaded import Configuration, Reloaded, needs_restart, profiles_of, routes_of, token_folder, upstreams_of
 from relay.mail import Mail
 from relay.message import Body, Message
 from relay.prepare import Prepared, Reading, Setting, event_key, hint, prepare_read, read
@@ -140,7 +140,10 @@ class Relay:
         )
 
     def _next_hops(self) -> list[Upstream]:
-        return list(dict.fromkeys(hop for profile in self.setting.profiles for hop in profile.upstreams))
+        """Those that mail goes to."""
+        setting = self.setting
+        used = [profile.upstreams for profile in setting.profiles] + [rule.upstreams for rule in setting.routes]
+        return list(dict.fromkeys(hop for upstreams in used for hop in upstreams))
 
     def _default_outbox(self) -> Path:
         """Where mail was kept before there was a mail server."""
@@ -293,7 +296,8 @@ def setting_of(configuration: Configuration) -> Setting:
     hostname = configuration.listener.hostname or _hostname()
     gateway_id = configuration.listener.gateway_id or hostname
     listener = configuration.listener
-    return Setting(profiles_of(configuration), hostname, gateway_id, listener.catch_all, configuration.users)
+    profiles, routes = profiles_of(configuration), routes_of(configuration)
+    return Setting(profiles, hostname, gateway_id, listener.catch_all, configuration.users, routes)
 
 
 def _id() -> str:

@@ -12,6 +12,7 @@ from relay.admission import Listen
 from relay.loaded import Loaded
 from relay.profile_checks import PROFILE_CHECKS
 from relay.profiles import DEFAULT
+from relay.route_checks import ROUTE_CHECKS
 
 
 def _sender(loaded: Loaded) -> None:
@@ -216,6 +217,7 @@ CHECKS: tuple[Callable[[Loaded], None], ...] = (
     _gate,
     _clashes,
     *PROFILE_CHECKS,
+    *ROUTE_CHECKS,
     oauth_checks.tokens,
     _dropping,
     _short_addresses,

@@ -24,7 +24,7 @@ from relay.policy import Policy
 from relay.profiles import Match, MatchOptions
 from relay.records import DnsOptions
 from relay.retry import RetryOptions
-from relay.routing import NextHopOptions
+from relay.routing import NextHopOptions, SharingOptions
 from relay.sections import (
     PREFIXED,
     SECTIONS,
@@ -87,6 +87,7 @@ class _Reader:
             self._users(),
             tuple(self._profile(section, policy, next_hop) for section, _ in self._prefixed("notification")),
             tuple((name, _next_hop(*self._section(section))) for section, name in self._prefixed("upstream")),
+            tuple((name, *self._section(section)) for section, name in self._prefixed("route")),
         )
 
     def _prefixed(self, wanted: str) -> list[tuple[str, str]]:
@@ -244,8 +245,8 @@ class _Reader:
         self.faults.append(Fault(value.line, section, value.name, f"no such option{_advice(section, name)}"))
 
 
-def _next_hop(options_: NextHopOptions, oauth: OAuthOptions) -> NextHopOptions:
-    return dataclasses.replace(options_, oauth=oauth)
+def _next_hop(options_: NextHopOptions, oauth: OAuthOptions, sharing: SharingOptions | None = None) -> NextHopOptions:
+    return dataclasses.replace(options_, oauth=oauth, weight=(sharing and sharing.weight) or 0)
 
 
 def _advice(section: str, name: str) -> str:

@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from relay.options import choice, integer, option
 from relay.records import Answer
@@ -22,6 +23,9 @@ MOST_ADDRESSES = 6
 """Addresses that one attempt tries to connect to; each may take until `[timeouts] connect`."""
 _NAME = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
+Choice = TypeVar("Choice")
+_SMALL = 0.01
+"""What a weight of 0 weighs."""
 Draw = Callable[[], float]
 """Chance: a number from 0 to 1, another one each time."""
 
@@ -112,6 +116,23 @@ def shortened(hosts: Sequence[Host]) -> tuple[Host, ...]:
     tried = [host for host in hosts if host.addresses][:MOST_ADDRESSES]
     each = MOST_ADDRESSES // len(tried) if tried else 0
     return tuple(Host(h.name, h.preference, h.authentic, h.addresses[:each]) for h in tried)
+
+
+def by_weight(choices: Sequence[Choice], weight: Callable[[Choice], int], draw: Draw) -> list[Choice]:
+    """An order by chance: the next one is each with the probability of its weight, 0 a small one (RFC 2782)."""
+    left = [(one, weight(one) or _SMALL) for one in choices]
+    found: list[Choice] = []
+    while left:
+        point = draw() * sum(share for _, share in left)
+        running, taken = 0.0, left[-1]
+        for one in left:
+            running += one[1]
+            if running > point:
+                taken = one
+                break
+        left.remove(taken)
+        found.append(taken[0])
+    return found
 
 
 def is_host_name(name: str) -> bool:

@@ -13,6 +13,7 @@ from relay.policy import Policy
 from relay.profiles import DEFAULT, Match, Profile
 from relay.records import DnsOptions
 from relay.retry import RetryOptions
+from relay.routes import RouteOptions, Rule
 from relay.routing import NextHopOptions, Upstream, mx_from, upstream_from, upstreams_from
 from relay.spool import SpoolOptions
 from relay.status import StatusOptions
@@ -54,6 +55,8 @@ class Configuration:
     """Every [notification:NAME], in file order."""
     upstreams: tuple[tuple[str, NextHopOptions], ...] = ()
     """Every [upstream:NAME]."""
+    routes: tuple[tuple[str, RouteOptions], ...] = ()
+    """Every [route:NAME], in file order."""
 
     @property
     def notifications(self) -> tuple[ProfileSection, ...]:
@@ -69,17 +72,33 @@ class Configuration:
 
 def profiles_of(configuration: Configuration) -> tuple[Profile, ...]:
     """The profiles ready for work, the default one first. Raises ValueError, KeyError where `check` finds faults."""
-    others = dict(configuration.upstreams)
     made: list[Profile] = []
     for section in configuration.notifications:
-        first, *rest = upstreams_from(section.next_hop, section.section, others, mx_from(configuration.mx))
+        hop = section.next_hop
+        named = _named(configuration, hop.upstream, hop.outbox)
+        first, *rest = named or (upstream_from(hop, section.section),)
         made.append(Profile(section.name, section.policy, first, tuple(rest), section.match))
     return tuple(made)
 
 
+def _named(configuration: Configuration, names: tuple[str, ...], outbox: str) -> tuple[Upstream, ...]:
+    return upstreams_from(names, outbox, dict(configuration.upstreams), mx_from(configuration.mx))
+
+
+def routes_of(configuration: Configuration) -> tuple[Rule, ...]:
+    """Every [route:NAME] ready for work, in file order. Raises as `profiles_of`."""
+    outbox = configuration.next_hop.outbox
+    return tuple(
+        Rule(name, _named(configuration, options.upstream, outbox), options.match, options.profile)
+        for name, options in configuration.routes
+    )
+
+
 def upstreams_of(configuration: Configuration) -> list[Upstream]:
-    """Every next hop, once, those that no profile uses as well. Raises as `profiles_of`."""
-    found = {up.name: up for profile in profiles_of(configuration) for up in profile.upstreams}
+    """Every next hop, once, those that nothing uses as well. Raises as `profiles_of`."""
+    used = [one.upstreams for one in profiles_of(configuration)]
+    used += [one.upstreams for one in routes_of(configuration)]
+    found = {up.name: up for upstreams in used for up in upstreams}
     return list(found.values()) + [upstream_from(hop, n) for n, hop in configuration.upstreams if n not in found]
 
 

@@ -19,7 +19,8 @@ from relay.policy import Context, Stamp
 from relay.profiles import Chosen, Profile, choose
 from relay.reply import Reply
 from relay.rewrite import steps
-from relay.routing import Route, route
+from relay.routes import Rule, routed
+from relay.routing import Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,7 @@ class Setting:
     gateway_id: str
     catch_all: tuple[Address, ...] = ()
     users: tuple[User, ...] = ()
+    routes: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ def prepare_read(reading: Reading, setting: Setting, *, first_of_event: bool) ->
     entry, profile = reading.entry, reading.profile
     mail = Mail(entry.envelope, reading.message)
     if entry.report:
-        return Prepared(tuple(route(mail, profile.upstreams, profile.policy.signer)), chosen=reading.chosen)
+        return Prepared(_routed(mail, reading, setting), chosen=reading.chosen)
     if not profile.policy.smtp_enabled:
         dropped = (Dropped(r, "smtp_enabled", "smtp_enabled is false") for r in entry.envelope.recipients)
         return Prepared((), _dropped(dropped), chosen=reading.chosen)
@@ -97,9 +99,8 @@ def prepare_read(reading: Reading, setting: Setting, *, first_of_event: bool) ->
     if mail.refusal:
         settled += _refused(mail.envelope.recipients, mail.refusal)
         mail = mail.to()
-    routed = tuple(route(mail, profile.upstreams, profile.policy.signer))
     return Prepared(
-        routed,
+        _routed(mail, reading, setting),
         settled,
         mail.notes,
         mail.envelope.reverse_path,
@@ -108,6 +109,10 @@ def prepare_read(reading: Reading, setting: Setting, *, first_of_event: bool) ->
         reading.chosen,
         changed,
     )
+
+
+def _routed(mail: Mail, reading: Reading, setting: Setting) -> tuple[tuple[Route, Mail], ...]:
+    return tuple(routed(mail, setting.routes, reading.profile, reading.entry.id))
 
 
 def event_key(reading: Reading) -> str:

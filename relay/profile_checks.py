@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable
+from itertools import pairwise
 
 from relay import routing
 from relay.loaded import Loaded, ProfileSection
@@ -73,7 +74,7 @@ def _upstreams(loaded: Loaded) -> None:
     for profile in loaded.configuration.notifications:
         section, hop = profile.section, profile.next_hop
         for name in hop.upstream:
-            if text := _unknown(loaded, name):
+            if text := unknown(loaded, name):
                 loaded.fault_once(section, "upstream", text)
         for option in _hop_options(loaded, section) if hop.upstream else ():
             if option not in ("smtp_server", *(name for name, _ in routing.faults(hop))):
@@ -81,10 +82,21 @@ def _upstreams(loaded: Loaded) -> None:
                 advice = f"move it into [upstream:{others[0]}]" if others else "remove it"
                 text = f"it has no effect beside upstream = {', '.join(hop.upstream)}: {advice}"
                 loaded.warn(section, option, text)
-    used = {name for profile in loaded.configuration.notifications for name in profile.next_hop.upstream}
-    for name, _ in loaded.configuration.upstreams:
+    lists = [profile.next_hop.upstream for profile in loaded.configuration.notifications]
+    lists += [options.upstream for _, options in loaded.configuration.routes]
+    used = {name for names in lists for name in names}
+    for name, hop in loaded.configuration.upstreams:
         if name not in used and name not in (OUTBOX, MX, DEFAULT):
             loaded.warn(f"upstream:{name}", "", "no `upstream =` names it, so no mail goes there")
+        elif hop.weight and not any(_shares(loaded, name, names) for names in lists):
+            text = "it shares nothing: no next hop that stands beside it in an `upstream =` has a weight"
+            loaded.warn(f"upstream:{name}", "weight", text)
+
+
+def _shares(loaded: Loaded, name: str, names: tuple[str, ...]) -> bool:
+    """True when a neighbour of that next hop in the list has a weight, too."""
+    heavy = {known for known, hop in loaded.configuration.upstreams if hop.weight}
+    return any(name in pair and heavy.issuperset(pair) for pair in pairwise(names))
 
 
 def _hop_options(loaded: Loaded, section: str) -> list[str]:
@@ -93,7 +105,7 @@ def _hop_options(loaded: Loaded, section: str) -> list[str]:
     return [name for name in named if name in given or f"{name}_file" in given]
 
 
-def _unknown(loaded: Loaded, name: str) -> str:
+def unknown(loaded: Loaded, name: str) -> str:
     """Why `name` leads nowhere; "" when it does lead somewhere."""
     known = [known for known, _ in loaded.configuration.upstreams]
     if name in (OUTBOX, MX) or name in known:

@@ -38,6 +38,10 @@ _HEADS = {
         "    Direct delivery, where `upstream = mx`: each domain's mail to the mail servers that DNS names for it, by",
         "    TLS where they offer it, without a log-in.",
     ),
+    "route:NAME": (
+        "    Mail that `match` fits goes to these next hops instead of its profile's; the first route of the file",
+        "    wins, recipient by recipient. The log-in is that of the [upstream:NAME], so a sender can have his own.",
+    ),
     "user:NAME": ("    The long form of a line in [users]; NAME is the login.",),
 }
 

@@ -53,6 +53,8 @@ class Upstream:
     """Which addresses of a host that DNS has named are used: any, ipv4 or ipv6."""
     addresses: tuple[str, ...] = field(default=(), compare=False)
     """Those of a host that DNS has named, in the order to try; without any the system resolves `server`."""
+    weight: int = field(default=0, compare=False)
+    """Its share of the mail among neighbours that have one as well; 0: it takes its turn in the order written."""
     authentic: bool = field(default=False, compare=False)
     """DNSSEC has proved the way from the recipients' domain to the name of this host."""
 
@@ -90,6 +92,8 @@ class Route:
     """Who signs the mail as it leaves."""
     domain: str = ""
     """Where the upstream is `mx`: whose mail servers are meant, in lower-case A-labels."""
+    name: str = ""
+    """Of the [route:NAME] that has decided it."""
 
     @property
     def candidates(self) -> tuple[Upstream, ...]:
@@ -189,6 +193,19 @@ class NextHopOptions:
     outbox: str = option("var/outbox", "The Maildir that keeps mail while smtp_server is empty", path)
     oauth: OAuthOptions = OAuthOptions()
     """Options of their own in the same section: tokens instead of smtp_password."""
+    weight: int = 0
+    """An [upstream:NAME] has one by its SharingOptions."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharingOptions:
+    """What only an [upstream:NAME] has."""
+
+    weight: int | None = option(
+        None,
+        "Next hops that stand side by side in an `upstream =` and have a weight share the mail, by their weights",
+        integer(1, 65535),
+    )
 
 
 NOT_OF_ONE_HOP = ("upstream", "outbox")
@@ -347,19 +364,18 @@ def upstream_from(options: NextHopOptions, name: str) -> Upstream:
         options.smtp_password,
         options.auth,
         client_of(options.oauth, options.smtp_user),
+        weight=options.weight,
         pins=options.tls_pins,
         minimum=options.tls_minimum,
     )
 
 
 def upstreams_from(
-    options: NextHopOptions, name: str, others: Mapping[str, NextHopOptions], mx: Upstream
+    names: Sequence[str], outbox: str, others: Mapping[str, NextHopOptions], mx: Upstream
 ) -> tuple[Upstream, ...]:
-    """Every next hop of a profile, in order; `others` are the [upstream:NAME] sections. Raises ValueError, KeyError."""
-    if not options.upstream:
-        return (upstream_from(options, name),)
-    reserved = {OUTBOX: Upstream(OUTBOX, path=options.outbox), MX: mx}
-    return tuple(reserved.get(n) or upstream_from(others[n], n) for n in options.upstream)
+    """The next hops of these names; `others` are the [upstream:NAME] sections. Raises ValueError, KeyError."""
+    reserved = {OUTBOX: Upstream(OUTBOX, path=outbox), MX: mx}
+    return tuple(reserved.get(name) or upstream_from(others[name], name) for name in names)
 
 
 def mx_from(options: MxOptions) -> Upstream:

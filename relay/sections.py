@@ -12,7 +12,8 @@ from relay.policy import Policy
 from relay.profiles import MatchOptions
 from relay.records import DnsOptions
 from relay.retry import RetryOptions
-from relay.routing import NOT_OF_ONE_HOP, NextHopOptions
+from relay.routes import RouteOptions
+from relay.routing import NOT_OF_ONE_HOP, NextHopOptions, SharingOptions
 from relay.spool import SpoolOptions
 from relay.status import StatusOptions
 from relay.transaction import Timeouts
@@ -34,7 +35,8 @@ USERS = "users"
 PREFIXED: dict[str, tuple[type, ...]] = {
     "notification": (MatchOptions, Policy, NextHopOptions, OAuthOptions),
     "user": (UserOptions,),
-    "upstream": (NextHopOptions, OAuthOptions),
+    "upstream": (NextHopOptions, OAuthOptions, SharingOptions),
+    "route": (RouteOptions,),
 }
 """Sections of the form [PREFIX:NAME], one for each name."""
 
