@@ -113,12 +113,13 @@ def _in_ascii(field: Field) -> bytes:
         text = _PARAMETER.sub(_parameter, text)
     elif field.name in _LINKS:
         text = _OUTSIDE_ASCII.sub(lambda letter: quote(letter[0]), text)
-    if field.name in _PROGRAMS or not _is_utf8(field.raw):
+    if field.name in _PROGRAMS or not is_utf8(field.raw):
         text = _OUTSIDE_ASCII.sub("?", text)
     return f"{name}: {_fold(text, len(name) + 2)}\r\n".encode()
 
 
-def _is_utf8(raw: bytes) -> bool:
+def is_utf8(raw: bytes) -> bool:
+    """Whether a field's octets are UTF-8, so that what stands outside ASCII can stay where it must."""
     try:
         raw.decode("utf-8")
     except UnicodeDecodeError:

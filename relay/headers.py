@@ -5,9 +5,10 @@ A field that already says what a rule wants stays byte for byte, so a second pas
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache, partial
 
-from relay import encoded_word, mailboxes
+from relay import encoded_word, fields, mailboxes
 from relay.address import Address, ascii_domain
 from relay.mail import Mail
 from relay.mailboxes import Mailbox
@@ -48,17 +49,25 @@ def _shown(name: str) -> str:
 
 def _authors(message: Message) -> list[Address]:
     """The addresses of a valid From: one field, every mailbox with a full address."""
-    fields = message.get_all("from")
-    found = [box.address for box in mailboxes.read(fields[0].text)] if len(fields) == 1 else []
+    written = message.get_all("from")
+    found = [box.address for box in _boxes(written[0])] if len(written) == 1 else []
     full = [address for address in found if address and not address.short]
     return full if len(full) == len(found) else []
 
 
 def _single(message: Message, name: str) -> Mailbox | None:
     """The one mailbox of the one field of that name, when it is just that."""
-    fields = message.get_all(name)
-    found = mailboxes.read(fields[0].text) if len(fields) == 1 else []
+    written = message.get_all(name)
+    found = _boxes(written[0]) if len(written) == 1 else []
     return found[0] if len(found) == 1 and found[0].address else None
+
+
+def _boxes(field: Field) -> Sequence[Mailbox]:
+    """Its mailboxes. A local part in another charset than UTF-8 is no address: what `fit` leaves of it is another."""
+    boxes = mailboxes.read(field.text)
+    if field.raw.isascii() or fields.is_utf8(field.raw):
+        return boxes
+    return [box if box.address is None or box.address.local.isascii() else Mailbox(box.display, None) for box in boxes]
 
 
 def _put_mailbox(message: Message, name: str, wanted: Mailbox) -> Message:
@@ -104,7 +113,7 @@ def _reply_to(message: Message, context: Context, answered: Mailbox | None) -> M
 
 
 def _has_address(field: Field) -> bool:
-    return any(box.address and not box.address.short for box in mailboxes.read(field.text))
+    return any(box.address and not box.address.short for box in _boxes(field))
 
 
 def _reverse_path(mail: Mail, context: Context, sender: Address, kept: list[Address]) -> Mail:

@@ -25,9 +25,11 @@ from relay.spool import SpoolOptions
 from relay.spool.memory import MemorySpool
 from relay.transaction import Timeouts
 from relay.upstream import Upstreams
+from tests.fuzz.engine import json_value
 
 NAME = "control"
 SHARE = 2
+CHANGES = (json_value,) * 8
 CASES = 700
 TOKENS = (
     b'{"do":"list"}\n', b'"do":"find"', b'"do":"show"', b'"do":"trace"', b'"do":"form"', b'"do":"cat"', b'"do":"take-in"', b'"do":"hold"', b'"do":"release"', b'"do":"drop"', b'"do":"bounce"', b'"do":"retry"',

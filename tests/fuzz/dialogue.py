@@ -36,7 +36,8 @@ class Peer:
         self.honest = True
         self.heard = b""
         self.in_data = self.closed = False
-        self.said_last = None
+        self.open = False
+        """A transaction has begun, and neither its mail's end nor RSET has come."""
         self.book = []
         """Of each transaction: MAIL's reply, [recipient, reply]s, DATA's reply, content, the dot's reply."""
 
@@ -66,6 +67,7 @@ class Peer:
                 return False
             self.heard, self.in_data = rest, False
             self.book[-1][3] = octets[2:] + b"\r\n" if octets else b""
+            self.open = False
             self._reply(dialogue, 4)
             return True
         line, end, rest = self.heard.partition(b"\r\n")
@@ -76,6 +78,7 @@ class Peer:
         known = verb in (b"MAIL", b"RCPT", b"DATA", b"RSET", b"QUIT")
         assert known or not self.honest, f"no command: {line[:80]!r}"
         if verb == b"MAIL":
+            assert not (self.open and self.honest), "MAIL within a transaction"
             self.book.append([None, [], None, None, None, line])
             self._reply(dialogue, 0)
         elif verb == b"RCPT" and self.book:
@@ -84,6 +87,7 @@ class Peer:
         elif verb == b"DATA" and self.book:
             self._reply(dialogue, 2)
         else:
+            self.open = False
             self._reply(dialogue, None)
         return True
 
@@ -105,6 +109,7 @@ class Peer:
             self.book[-1][1][-1][1] = code
         elif place is not None:
             self.book[-1][place] = code
+            self.open = self.open or (place == 0 and code // 100 == 2)
         if place == 2 and code == 354:
             self.in_data = True
         elif place is not None and code == 354:
@@ -188,7 +193,7 @@ def _judge(n, recipients, octets, task, peer):
     if content is not None:
         accepted = mail is not None and 200 <= mail < 300 and any(code and 200 <= code < 300 for _, code in rcpts)
         whole = octets.replace(b"\r\n.", b"\r\n..")
-        assert content == whole or (content == b"" and not (accepted and peer.honest)) or not peer.honest, content
+        assert content == (whole if accepted else b"") or not peer.honest, content
     for outcome, (line, code) in zip(outcomes, [*rcpts, *[[None, None]] * len(outcomes)], strict=False):
         assert line is None or outcome.address.encode() in line
         taken = content is not None and dot is not None and 200 <= dot < 300 and code is not None and 200 <= code < 300

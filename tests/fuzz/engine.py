@@ -6,8 +6,10 @@ not hold and returns how many sessions, mails or the like it has tried. Everythi
 out of its octets (`dice`), so a file is enough to see a case again.
 """
 
+import copy
 import hashlib
 import importlib
+import json
 import random
 import sys
 import time
@@ -77,11 +79,13 @@ class Watch:
 class Fuzzer:
     """A run over one harness."""
 
-    def __init__(self, harness, seed):
-        self.harness = harness
+    def __init__(self, harness, seed, traced=TRACED):
+        self.harness, self.traced = harness, traced
+        self.longest = getattr(harness, "LONGEST", LONGEST)
         self.random = random.Random(seed)
         self.pool = [*kept(harness.NAME), *getattr(harness, "seeds", list)()]
         self.watch = Watch()
+        self.changes = (*_CHANGES, *getattr(harness, "CHANGES", ()))
         self.given = len(self.pool)
         self.cases = self.tried = 0
 
@@ -91,7 +95,7 @@ class Fuzzer:
             self._one(data, watched=True)
         end = time.monotonic() + seconds
         while time.monotonic() < end and (cases is None or self.cases < cases):
-            self._one(self._made_up(), watched=self.random.randrange(TRACED) == 0)
+            self._one(self._made_up(), watched=self.random.randrange(self.traced) == 0)
 
     def _one(self, data, *, watched):
         self.cases += 1
@@ -127,8 +131,8 @@ class Fuzzer:
         chance = self.random
         data = chance.choice(self.pool)
         for _ in range(chance.choice((1, 1, 2, 3, 5, 8))):
-            data = chance.choice(_CHANGES)(chance, data, self)
-        return data[:LONGEST]
+            data = chance.choice(self.changes)(chance, data, self)
+        return data[: self.longest]
 
     def word(self):
         """Something worth inserting: a word of the harness, bait, or a line of another input."""
@@ -193,6 +197,54 @@ def _lines(chance, data, fuzzer):
         case _:
             lines[at] = lines[at].swapcase()
     return b"".join(lines)
+
+
+_VALUES = (
+    None,
+    True,
+    0,
+    -1,
+    7,
+    1e300,
+    float("inf"),
+    float("nan"),
+    "",
+    "x",
+    "soon",
+    "2.0.0",
+    "\ud800",
+    [],
+    [7],
+    ["a1"],
+    {},
+    {"a1": 1},
+)
+
+
+def json_value(chance, data, fuzzer):
+    """JSON with one of its values exchanged, left out or added; what is no JSON stays."""
+    try:
+        form = json.loads(data)
+    except (ValueError, RecursionError):
+        return data
+    places = []
+    waiting = [form]
+    while waiting:
+        one = waiting.pop()
+        inside = one if isinstance(one, dict) else dict(enumerate(one)) if isinstance(one, list) else {}
+        places += [(one, key) for key in inside]
+        waiting += inside.values()
+    if not places:
+        return data
+    (holder, key), (other, there) = chance.choice(places), chance.choice(places)
+    match chance.randrange(4):
+        case 0:
+            del holder[key]
+        case 1:
+            holder[key] = copy.deepcopy(other[there])
+        case _:
+            holder[key] = chance.choice(_VALUES)
+    return json.dumps(form, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
 
 
 _CHANGES = (_insert, _insert, _overwrite, _cut, _flip, _repeat, _splice, _lines, _lines)

@@ -4,9 +4,11 @@ The stored form (`relay/entry.py`), as it lies in the spool's database.
 """
 
 from relay.entry import Entry, decode, encode
+from tests.fuzz.engine import json_value
 
 NAME = "entries"
 SHARE = 1
+CHANGES = (json_value,) * 8
 CASES = 4000
 TOKENS = (
     b'"v":1', b'"v":2', b'"v":3', b'"v":true', b'"v":2.0', b'"id":""', b'"received_at":1e999', b'"received_at":NaN', b'"state":"held"', b'"state":"done"', b'"state":["held"]', b'"envelope":{"from":null,"to":[],"body":"","smtputf8":false}',

@@ -1,4 +1,4 @@
-"""Every body falls into parts that lie within each other and in order, or into one; re-encoded or made fit for the wire, it has the same parts with the same contents.
+"""Every body falls into parts that lie within each other and in order, or into one; re-encoded or made fit for the wire, it has the same parts with the same contents, and signed ones keep every octet.
 
 The MIME scanner, and all that changes bodies with its help (RFC 2045, 2046, 6152).
 """
@@ -53,18 +53,20 @@ def _nested(message, parts):
         while around and around[-1].depth >= part.depth:
             around.pop()
         if around:
-            assert around[-1].body <= part.start and part.end <= around[-1].end, (around[-1], part)
+            # Where one delimiter follows right upon another, an empty part lies within the line end between them.
+            end = around[-1].end + 2 * (part.body == part.end and part.sealed != "")
+            assert around[-1].body <= part.start and part.end <= end, (around[-1], part)
             assert around[-1].depth == part.depth - 1
         around.append(part)
 
 
 def contents(message, parts):
-    """Of each part: what it is, and its content behind the transfer encoding (line ends alike, blank ones at the end left out)."""
+    """Of each part: what it is, and its content behind the transfer encoding (line ends alike, blank ones at the end left out); a sealed one's octets."""
     found = []
     for part in parts:
         raw = message.body.read(part.body, part.end)
-        if not part.leaf:
-            found.append((part.depth, part.type.kind, None))
+        if not part.leaf or part.sealed:
+            found.append((part.depth, part.type.kind, raw if part.leaf else None))
             continue
         try:
             text = b"".join(decoded(iter((raw,)), part.scheme)) if part.scheme else raw

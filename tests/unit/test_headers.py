@@ -105,6 +105,25 @@ def test_keep_replaces_a_from_that_is_none(written):
     assert Gateway(from_="keep")(harbour(From=written), TO).addresses("From") == ["bot@example.com"]
 
 
+def test_a_local_part_in_another_charset_is_no_address():
+    """Found by fuzzing: the envelope said áperson, and what the header could be written as, ?person."""
+    latin = (
+        harbour(From="áperson@t.example.com", Reply_To="é@t.example.com")
+        .replace("á".encode(), b"\xe1")
+        .replace("é".encode(), b"\xe9")
+    )
+    left = Gateway(from_="keep")(latin, TO)
+    assert (left.addresses("From"), left.fields("Reply-To"), left.mail_from) == (
+        ["bot@example.com"],
+        [],
+        "bot@example.com",
+    )
+    named = harbour(From="á person <h@t.example.com>").replace("á".encode(), b"\xe1")
+    left = Gateway(from_="keep")(named, TO)
+    assert (left.header("From"), left.mail_from) == ("á person <h@t.example.com>", "h@t.example.com")
+    assert Gateway(from_="keep")(harbour(From="áperson@t.example.com"), TO).mail_from == "áperson@t.example.com"
+
+
 def test_two_from_fields_become_one():
     raw = harbour().replace(b"From:", b"From: evil@example.net\r\nFrom:")
     for options in ({}, {"from_": "keep"}):
