@@ -4,18 +4,20 @@ Both are read when the relay starts and at each reload, and never while a client
 """
 
 import asyncio
+import hashlib
+import secrets
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from relay import passwords
+from relay import challenge, passwords
 from relay.admission import ListenerOptions
-from relay.passwords import Hash
+from relay.challenge import Challenge
+from relay.passwords import Known
 
 IMPLICIT_PORT = 465
 """A listener on it speaks TLS from the first octet (RFC 8314 3.3)."""
-MECHANISMS = ("PLAIN", "LOGIN")
+_BY_PASSWORD = ("PLAIN", "LOGIN")
 HANDSHAKE = 30.0
 """Seconds for a TLS handshake."""
 _AT_ONCE = 2
@@ -27,8 +29,21 @@ class Gate:
     """`context` is None without a certificate of ours, `known` empty without a file of passwords."""
 
     context: ssl.SSLContext | None = None
-    known: Mapping[str, Hash] = field(default_factory=dict)
+    known: Known = field(default_factory=dict)
+    secret: bytes = field(default=b"", repr=False)
+    """For the challenges to logins that nobody has: known to whom the file of passwords is known."""
     _trying: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """By which a client may log in, strongest first; none without passwords."""
+        if not self.known:
+            return ()
+        return ("SCRAM-SHA-256", *_BY_PASSWORD) if challenge.offered(self.known) else _BY_PASSWORD
+
+    def challenge(self) -> Challenge:
+        """A fresh dialogue of SCRAM-SHA-256."""
+        return Challenge(self.known, secrets.token_urlsafe(18), self.secret)
 
     async def verify(self, login: str, password: str) -> bool:
         """True for the login's own password. Tried in a thread, so that nobody else waits for it."""
@@ -54,8 +69,9 @@ def gate_of(options: ListenerOptions) -> Gate:
     """The gate that [listener] asks for. Raises OSError, ssl.SSLError, UnicodeError."""
     if not options.passwd_file:
         return Gate(context_of(options))
-    known, _ = passwords.read(Path(options.passwd_file).read_text("utf-8"))
-    return Gate(context_of(options), known)
+    text = Path(options.passwd_file).read_text("utf-8")
+    known, _ = passwords.read(text)
+    return Gate(context_of(options), known, hashlib.sha256(text.encode()).digest())
 
 
 async def upgraded(transport: asyncio.Transport, protocol: asyncio.Protocol, context: ssl.SSLContext) -> object:

@@ -1,4 +1,4 @@
-"""Login: AUTH at the listener (RFC 4954), PLAIN (RFC 4616) and LOGIN, as far as the session goes.
+"""Login: AUTH at the listener (RFC 4954), SCRAM-SHA-256, PLAIN (RFC 4616) and LOGIN, as far as the session goes.
 
 One exchange at a time; what the client sends for it never comes into a log. A wrong password costs a
 moment, the third one the connection.
@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from relay import journal
+from relay.challenge import Challenge, Malformed
 from relay.connection import Connection
-from relay.gate import MECHANISMS
 from relay.reply import Reply
 
 _PAUSE = 1.0
@@ -39,8 +39,11 @@ class Login:
         """AUTH MECHANISM [initial response]."""
         name, _, initial = argument.partition(b" ")
         mechanism = name.upper().decode("ascii", "replace")
-        if mechanism not in MECHANISMS:
-            self._over(Reply(504, "5.5.4", f"AUTH {' or '.join(MECHANISMS)}"))
+        known = self.session.setting.gate.mechanisms
+        if mechanism not in known:
+            self._over(Reply(504, "5.5.4", f"AUTH {' or '.join(known)}"))
+        elif mechanism == "SCRAM-SHA-256":
+            self._ask(b"", self._scram, initial.strip())
         elif mechanism == "PLAIN":
             self._ask(b"", self._plain, initial.strip())
         else:
@@ -57,6 +60,8 @@ class Login:
                 then(_decoded(b"" if line == b"=" else line))
             except _Refused as refused:
                 self._over(refused.reply)
+            except Malformed as fault:
+                self._over(Reply(501, "5.5.2", str(fault)))
 
         if given:
             heard(given)
@@ -73,6 +78,17 @@ class Login:
             raise _Refused(Reply(535, "5.7.8", "log in as yourself"))
         self.session.hold(self._try(login, password))
 
+    def _scram(self, response: bytes) -> None:
+        exchange = self.session.setting.gate.challenge()
+        self._ask(exchange.first(response), lambda proof: self._proved(exchange, proof))
+
+    def _proved(self, exchange: Challenge, proof: bytes) -> None:
+        ours = exchange.final(proof)
+        if ours is None:
+            self.session.hold(self._failed(exchange.login))
+        else:  # only once the client has heard our proof is it in: what it says then is nothing
+            self._ask(ours, lambda _: self._succeeded(exchange.login))
+
     def _user_name(self, response: bytes) -> None:
         login = _text(response)
         self._ask(b"Password:", lambda password: self.session.hold(self._try(login, _text(password))))
@@ -80,10 +96,18 @@ class Login:
     async def _try(self, login: str, password: str) -> None:
         session = self.session
         if await session.setting.gate.verify(login, password):
-            protocol = "ESMTPSA" if session.secure else "ESMTPA"
-            session.client = replace(session.client, user=login, protocol=protocol)
-            session.answer(Reply(235, "2.7.0", "logged in"))
-            return
+            self._succeeded(login)
+        else:
+            await self._failed(login)
+
+    def _succeeded(self, login: str) -> None:
+        session = self.session
+        protocol = "ESMTPSA" if session.secure else "ESMTPA"
+        session.client = replace(session.client, user=login, protocol=protocol)
+        session.answer(Reply(235, "2.7.0", "logged in"))
+
+    async def _failed(self, login: str) -> None:
+        session = self.session
         self.failures += 1
         journal.rejected(
             session.client, Reply(535, "5.7.8", f"wrong password, or no such login: {login[:100]!r}"), "AUTH"

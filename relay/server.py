@@ -18,7 +18,6 @@ from relay.dataphase import DataPhase
 from relay.duplicates import key_of
 from relay.entry import Entry, Event
 from relay.errors import SpoolFull
-from relay.gate import MECHANISMS
 from relay.login import Login
 from relay.mail import Envelope, Recipient
 from relay.reply import Reply
@@ -96,7 +95,7 @@ class Session(Connection):
         if self.setting.gate.context and not self.secure:
             offers.append("STARTTLS")
         if self._may_log_in:
-            offers.append(f"AUTH {' '.join(MECHANISMS)}")
+            offers.append(f"AUTH {' '.join(self.setting.gate.mechanisms)}")
         self.answer(Reply(250, "", "\n".join((self.hostname, *offers))))
 
     @property

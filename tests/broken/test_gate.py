@@ -64,7 +64,7 @@ BROKEN = {
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    monkeypatch.setattr(passwords, "COST", 1 << 4)
+    monkeypatch.setattr(passwords, "ITERATIONS", 4096)
     authority = trustme.CA()
     one, other = authority.issue_cert("localhost"), authority.issue_cert("localhost")
     one.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "both.pem"))
@@ -95,7 +95,7 @@ def test_whole(checked, files):
 
 
 def test_passwd_adds_changes_and_takes_out(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(passwords, "COST", 1 << 4)
+    monkeypatch.setattr(passwords, "ITERATIONS", 4096)
     config, file = tmp_path / "config.ini", tmp_path / "passwd"
     config.write_text("[listener]\npasswd_file = passwd\n" + TAIL)
 

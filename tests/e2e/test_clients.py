@@ -98,6 +98,22 @@ def test_msmtp(daemon):
 
 
 @pytest.mark.real
+@pytest.mark.parametrize("mechanism", ["scram-sha-256", "plain", "login"])
+def test_msmtp_logs_in(daemon, mechanism):
+    """By GNU SASL, which shares no line with the relay."""
+    daemon.configure("passwd_file = passwd\n" + CONFIG)
+    assert "may log in" in Administrator(daemon).command("passwd", "dana", input="s3crét\n".encode())
+    daemon.start()
+    line = ("msmtp", "--host=127.0.0.1", f"--port={daemon.port}", "--from=t@example.com", f"--auth={mechanism}")
+    login = ("--user=dana", "--tls=off", "--passwordeval=printf %s {}", "eve@example.org")
+    for word, status in (("wrong", 77), ("s3crét", 0)):
+        result = run(*line, *(part.format(word) for part in login), input=b"Subject: hi\n\nx\n")
+        assert result.returncode == status, result.stderr
+    [(octets, _)] = delivered(daemon, 1)
+    assert b"ESMTPA" in octets
+
+
+@pytest.mark.real
 @pytest.mark.parametrize("kept", [(), ("-d",)], ids=["connection each", "kept connections"])
 def test_postfix_own_load_generator(daemon, kept):
     daemon.configure(CONFIG).start()

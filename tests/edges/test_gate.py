@@ -12,8 +12,11 @@ import trustme
 
 from relay import login, passwords
 from relay.admission import Listen
+from relay.auth import Channel, Credentials
+from relay.auth.scram import scram
 from relay.gate import Gate, gate_of
 from relay.listening import Listener
+from relay.options import Secret
 from tests.edges.conftest import runner
 
 MAIL = b"Subject: x\r\n\r\nhello\r\n.\r\n"
@@ -38,7 +41,7 @@ def run(request):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(login, "_PAUSE", 0.01)
-    monkeypatch.setattr(passwords, "COST", 1 << 4)
+    monkeypatch.setattr(passwords, "ITERATIONS", 4096)
 
 
 @pytest.fixture
@@ -85,7 +88,7 @@ def test_mail_over_starttls_by_somebody_who_logged_in(guarded, run):
             assert "250-STARTTLS" in offers
             offers = await secured(guarded, talk)
             assert "STARTTLS" not in offers
-            assert "250 AUTH PLAIN LOGIN" in offers
+            assert "250 AUTH SCRAM-SHA-256 PLAIN LOGIN" in offers
             assert (await talk.say(f"AUTH PLAIN {plain()}")).startswith("235 2.7.0")
             assert (await talk.mail(MAIL)).startswith("250 2.0.0 queued as")
             entry = await guarded.entry()
@@ -152,7 +155,7 @@ def test_tls_at_once(guarded, run, monkeypatch):
             writer.write(b"EHLO x\r\n")
             offers = await reader.readuntil(b"\r\n250 ") + await reader.readline()
             assert b"STARTTLS" not in offers
-            assert b"AUTH PLAIN LOGIN" in offers
+            assert b"AUTH SCRAM-SHA-256 PLAIN LOGIN" in offers
             writer.close()
             with contextlib.suppress(ssl.SSLError, ConnectionError):
                 await writer.wait_closed()
@@ -254,9 +257,11 @@ def test_no_password_is_taken_from_another_host_without_tls(guarded, run, monkey
 
 def test_the_file_of_passwords():
     made = passwords.hashed("word", b"salt" * 4)
-    known, faults = passwords.read(f"a:{made}\n\n# x\nb:plain\nc d:{made}\na:{made}\nz:scrypt:7:8:1:AA==:AA==\n")
+    cheap = str(made).replace(":4096:", ":4095:")
+    text = f"a:{made}\n\n# x\nb:plain\nc d:{made}\na:{made}\nz:scrypt:7:8:1:AA==:AA==\ny:{cheap}\nx:{made}:\n"
+    known, faults = passwords.read(text)
     assert list(known) == ["a"]
-    assert [number for number, _ in faults] == [4, 5, 6, 7]
+    assert [number for number, _ in faults] == [4, 5, 6, 7, 8, 9]
     assert passwords.verify(known, "a", "word")
     assert not passwords.verify(known, "a", "Word")
     assert not passwords.verify(known, "b", "")
@@ -277,5 +282,60 @@ def test_everybody_may_come_but_must_log_in(guarded, run):
             assert (await talk.say("MAIL FROM:<h@t.example.com>")).startswith("530 5.7.0")
             await talk.say(f"AUTH PLAIN {plain()}")
             assert (await talk.mail(MAIL)).startswith("250 2.0.0")
+
+    run(story)
+
+
+async def scrammed(talk, word, *, initial=True):
+    """AUTH SCRAM-SHA-256 as our own client does it; the last reply."""
+    who = Credentials("dana", Secret(word))
+    client = scram("sha256", who, Channel("localhost", 25, "abc"), plus=False)
+    first = base64.b64encode(next(client)).decode()
+    reply = await (talk.say(f"AUTH SCRAM-SHA-256 {first}") if initial else talk.say("AUTH SCRAM-SHA-256", first))
+    while reply.startswith("334"):
+        response = client.send(base64.b64decode(reply[4:]))
+        reply = await talk.say(base64.b64encode(response).decode())
+    return reply
+
+
+@pytest.mark.parametrize("initial", [True, False])
+def test_scram(guarded, run, initial):
+    async def story():
+        async with guarded.listening(), guarded.client() as talk:
+            assert (await scrammed(talk, "wrong", initial=initial)).startswith("535 5.7.8")
+            assert (await talk.say("AUTH SCRAM-SHA-256", "*")).startswith("501 5.7.0")
+            assert (await talk.say("AUTH SCRAM-SHA-256", b64("nonsense"))).startswith("501 5.5.2")
+            assert (await scrammed(talk, "s3crét", initial=initial)).startswith("235 2.7.0")
+            assert (await talk.mail(MAIL)).startswith("250 2.0.0")
+            assert (await guarded.entry()).client.user == "dana"
+
+    run(story)
+
+
+def test_a_proof_alone_lets_nobody_in(guarded, run):
+    """The client has to hear ours: until then it is not logged in, and may send nothing."""
+
+    async def story():
+        async with guarded.listening(), guarded.client() as talk:
+            client = scram("sha256", Credentials("dana", Secret("s3crét")), Channel("x", 1, "abc"), plus=False)
+            challenge = await talk.say("AUTH SCRAM-SHA-256 " + base64.b64encode(next(client)).decode())
+            proof = base64.b64encode(client.send(base64.b64decode(challenge[4:]))).decode()
+            assert (await talk.say(proof)).startswith("334 ")
+            assert (await talk.say("*")).startswith("501 5.7.0")
+            assert (await talk.say(f"AUTH PLAIN {plain()}")).startswith("235"), "it was not logged in before"
+
+    run(story)
+
+
+def test_scram_is_not_offered_where_an_older_line_stands(guarded, run, tmp_path):
+    made = passwords.hashed("s3crét", b"x" * 16)
+    old = "scrypt:16:8:1:eHh4eHh4eHh4eHh4eHh4eA==:P3d49pwlF5N8GK0eMX5KiyXNn398olb8KlQs2zHaKrs="
+    (tmp_path / "passwd").write_text(f"dana:{old}\nluc:{made}\n")
+
+    async def story():
+        async with guarded.listening(), guarded.client(hello="") as talk:
+            assert "AUTH PLAIN LOGIN" in await talk.say("EHLO x")
+            assert (await scrammed(talk, "s3crét")).startswith("504 5.5.4 AUTH PLAIN or LOGIN")
+            assert (await talk.say(f"AUTH PLAIN {plain()}")).startswith("235")
 
     run(story)

@@ -14,7 +14,7 @@ FLOORS = [
     {"address", "message", "mail", "reply", "entry", "options", "errors", "charsets", "encoded_word", "mailboxes", "places", "records"},
     {
         "dialects", "people", "notify", "transfer", "patch", "contenttype", "scan", "change", "fields", "downgrade", "mime", "policy", "recipients", "headers", "wire", "rewrite", "changelines", "routing", "routes", "profiles", "addressing",
-        "admission", "passwords", "dataphase", "prepare", "shares", "search", "status", "exchangers", "dsn", "retry", "dkim", "tls", "securing", "der", "auth", "oauth", "transaction", "pool", "dane",
+        "admission", "passwords", "challenge", "dataphase", "prepare", "shares", "search", "status", "exchangers", "dsn", "retry", "dkim", "tls", "securing", "der", "auth", "oauth", "transaction", "pool", "dane",
     },
     {"server", "connection", "listening", "gate", "login", "crowd", "duplicates", "descriptors", "upstream", "link", "dialogue", "lookup", "resolver", "discovery", "outbox", "spool", "journal", "unixsocket", "systemd", "https", "tokenstore", "proving", "linkfault", "tlsa"},
     {"delivery", "history", "reports", "events", "queue", "hops", "renewal", "tokens"},
