@@ -41,6 +41,8 @@ MAX_IDLE = 1000
 """Commands that bring no mail nearer, since the last one, before it ends."""
 _WORK = frozenset((b"MAIL", b"RCPT", b"DATA", b"QUIT"))
 _CHUNK = 65536
+_PORTION = 1 << 20
+"""Octets of one client before others get their turn: uvloop would read eight times as many in a row."""
 _TURN = 200
 """Commands of one client that are worked off before others get their turn."""
 _LONGEST_SESSION = 24 * 3600
@@ -105,10 +107,9 @@ class Connection(SMTP):
         self._met, self._ended = met, ended
         self._farewell: Reply | None = None
         self._holding: asyncio.Task[None] | None = None
-        self._eof = self._unread = self._stopped = self._overlong = self._turning = False
-        self._sent_away = self._left = False
+        self._eof = self._unread = self._stopped = self._overlong = self._turning = self._sent_away = self._left = False
         self._replies: list[bytes] = []
-        self._errors = self._refusals = self._idle = 0
+        self._errors = self._refusals = self._idle = self._taken = 0
         self._refusal: Reply | None = None
         self._begun = self._active = self.loop.time()
         self._timer: asyncio.TimerHandle | None = None
@@ -124,7 +125,8 @@ class Connection(SMTP):
             journal.rejected(self.client, self._refusal, "connection")
             self.dismiss(self._refusal)
         else:
-            self._write(wire_form(Reply(220, "", f"{self.hostname} ESMTP")))
+            self.answer(Reply(220, "", f"{self.hostname} ESMTP"))
+            self._flush()
 
     def _identify(self, transport: asyncio.BaseTransport) -> None:
         connection = transport.get_extra_info("socket")
@@ -149,6 +151,7 @@ class Connection(SMTP):
         if self._left:
             return
         self._active = self.loop.time()
+        self._taken += len(data)
         self.buffer = self.buffer + data if self.buffer else data
         self._go_on()
 
@@ -335,14 +338,14 @@ class Connection(SMTP):
 
     def _throttle(self) -> None:
         """Read from the client only what can be worked off."""
-        stop = (self._holding is not None or self._unread) and len(self.buffer) > _CHUNK
+        over, self._taken = self._taken > _PORTION, self._taken % (_PORTION + 1)
+        stop = over or ((bool(self._holding) or self._unread) and len(self.buffer) > _CHUNK)
         if stop == self._stopped or self._eof or self.transport is None or self.transport.is_closing():
             return
         self._stopped = stop
-        if stop:
-            self.transport.pause_reading()
-        else:
-            self.transport.resume_reading()
+        (self.transport.pause_reading if stop else self.transport.resume_reading)()
+        if over:
+            self.loop.call_soon(self._throttle)
 
     def answer(self, reply: Reply) -> None:
         """Answer; it is sent when the client's pipelined commands are used up."""
@@ -373,12 +376,8 @@ class Connection(SMTP):
 
     def _flush(self) -> None:
         """Send what was answered; one write for a group of pipelined commands (RFC 2920 3.2)."""
-        if self._replies:
-            data, self._replies = b"".join(self._replies), []
-            self._write(data)
-
-    def _write(self, data: bytes) -> None:
-        if self.transport is not None:
+        data, self._replies = b"".join(self._replies), []
+        if data and self.transport is not None:
             self.transport.write(data)
 
     def _command(self, line: bytes) -> None:

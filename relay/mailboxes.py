@@ -25,6 +25,10 @@ _TOKEN = re.compile(
 )
 
 
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"?', re.DOTALL)
+_PAIR = re.compile(r"\\(.)", re.DOTALL)
+
+
 @dataclass(frozen=True, slots=True)
 class Mailbox:
     """A display name, decoded, and an address; None when there is no valid one."""
@@ -130,9 +134,7 @@ def elements(value: str) -> Iterator[tuple[str, str]]:
 
 def display(text: str) -> str:
     """A phrase as text: quoted strings unquoted, encoded words decoded even where they stand in quotes."""
-    text = re.sub(
-        r'"((?:[^"\\]|\\.)*)"?', lambda m: re.sub(r"\\(.)", r"\1", m[1], flags=re.DOTALL), text, flags=re.DOTALL
-    )
+    text = _QUOTED.sub(lambda m: _PAIR.sub(r"\1", m[1]) if "\\" in m[1] else m[1], text) if '"' in text else text
     return encoded_word.decode(re.sub(r"\s+", " ", text)).strip()
 
 

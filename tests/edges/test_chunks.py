@@ -163,3 +163,25 @@ def test_a_turn_of_one_client_leaves_others_theirs(stage, run):
         assert len(greedy.wire.codes()) == 901
 
     run(story)
+
+
+def test_a_mail_of_one_client_leaves_others_their_turn(stage, run):
+    """uvloop gives 8 MB of one client in a row, as long as it is read from: it takes 60 ms to look through them."""
+
+    async def story():
+        talking = Talking(stage)
+        done = []
+        talking.wire.pause_reading = lambda: done.append("pause")
+        talking.wire.resume_reading = lambda: done.append("resume")
+        await talking.send(b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.c>\r\nDATA\r\nSubject: x\r\n\r\n")
+        for _ in range(40):
+            talking.session.data_received((b"x" * 70 + b"\r\n") * 500)
+            if done:
+                break
+        assert done == ["pause"]
+        await settled()
+        assert done == ["pause", "resume"]
+        await talking.send(b".\r\n")
+        assert talking.wire.codes()[-1] == 250
+
+    run(story)

@@ -114,6 +114,7 @@ class World:
 
     def __init__(self, daemon, hop):
         self.daemon, self.hop = daemon, hop
+        self.at_first = self.memory("VmRSS")
 
     def say(self, octets, *, seconds=20, pause=0.0):
         """Send these octets (or pieces, one by one), end our half, and read until the relay hangs up."""
@@ -153,10 +154,10 @@ class World:
                 return found
             time.sleep(0.01)
 
-    def resident(self):
-        """Octets of memory that the daemon holds."""
+    def memory(self, what):
+        """Octets of memory that the daemon holds (VmRSS), or held at most (VmHWM)."""
         status = Path(f"/proc/{self.daemon.process.pid}/status").read_text()
-        return int(re.search(r"VmRSS:\s*(\d+)", status)[1]) << 10
+        return int(re.search(rf"{what}:\s*(\d+)", status)[1]) << 10
 
 
 @pytest.fixture(scope="module")

@@ -295,10 +295,10 @@ mail(
     + b"DKIM-Signature: v=1; a=rsa-sha256; d=example.com; s=x;\r\n\tbh=YQ==; b=YQ==\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\nContent-Transfer-Encoding: 7bit\r\n\r\ntext  \r\n\r\n\r\n",
     same=True,
 )
-mail("a body of 7 MB", FIELDS + b"\r\n" + (b"y" * 70 + b"\r\n") * 100_000)
+mail("a body of 5 MB", FIELDS + b"\r\n" + (b"y" * 70 + b"\r\n") * 70_000)
 mail("a body over the limit", FIELDS + b"\r\n" + (b"y" * 70 + b"\r\n") * 120_000, 552)
 mail("a million empty lines", FIELDS + b"\r\n" + b"\r\n" * 1_000_000)
 mail(
-    "base64 of 5 MB",
-    MIME + b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n" + (b"eHh4" * 19 + b"\r\n") * 65_000,
+    "base64 of 2 MB",
+    MIME + b"Content-Type: text/plain\r\nContent-Transfer-Encoding: base64\r\n\r\n" + (b"eHh4" * 19 + b"\r\n") * 30_000,
 )

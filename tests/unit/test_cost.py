@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from relay.admission import ListenerOptions, content
+from relay.app import INLINE
 from relay.entry import Attempt, Disposition, Entry, Outcome, State
 from relay.mail import Envelope
 from relay.message import parse_bytes
@@ -22,54 +23,62 @@ LIMIT = 2.0
 """Seconds: far above linear on a slow machine, far below anything else."""
 
 
-def many(field, number):
-    return harbour().replace(b"\r\n\r\n", b"\r\n" + f"{field}\r\n".encode() * number + b"\r\n", 1)
+def many(field, n):
+    line = f"{field}\r\n".encode()
+    return harbour().replace(b"\r\n\r\n", b"\r\n" + line * min(970, n // len(line)) + b"\r\n", 1)
 
 
-HOSTILE = {
-    "From: quotes around half words": harbour(From='"' + "=?=" * (N // 3)),
-    "From: quoted words": harbour(From='"' + "=?=" * (N // 3) + '" <h@t.example.com>'),
-    "To: a literal's colons": harbour(To="a@[" + ":" * N),
-    "To: literals": harbour(To="@[" * (N // 2)),
-    "To: mailboxes": harbour(To="a@b," * (N // 4)),
-    "To: names": harbour(To="a," * (N // 2)),
-    "To: commas": harbour(To="," * N),
-    "To: groups": harbour(To="a:b;" * (N // 4)),
-    "To: comments": harbour(To="(" * N),
-    "To: brackets": harbour(To="<" * N),
-    "To: quotes": harbour(To='"' * N),
-    "To: backslashes": harbour(To='"' + "\\" * N),
-    "To: words": harbour(To="a " * (N // 2)),
-    "To: encoded words": harbour(To="=?utf-8?q?x?= " * (N // 15) + "<a@b>"),
-    "Subject: reply marks": harbour("Re:" * (N // 3)),
-    "Subject: encoded words": harbour("=?utf-8?q?x?= " * (N // 15)),
-    "Subject: half words": harbour("=?a?q?" * (N // 6)),
-    "Subject: letters": harbour("é " * (N // 3)),
-    "Subject: foreign words": harbour("=?x?q?a?= " * (N // 10)),
-    "X-Odd: letters": harbour(X_Odd="é" * (N // 2)),
-    "X-Odd: one word": harbour(X_Odd="x" * N),
-    "X-Odd: blanks": harbour(X_Odd=("x" + " " * 996) * (N // 997)),
-    "References: half ids": harbour(References="<a" * (N // 2)),
-    "References: ids without a host": harbour(References="<a@> " * (N // 5)),
-    "Content-Type: parameters": harbour(Content_Type="text/plain" + ";a=b" * (N // 4)),
-    "Content-Type: no parameters": harbour(Content_Type="text/plain" + ";a " * (N // 3)),
-    "Content-Type: one name": harbour(Content_Type="text/plain;" + "a" * N),
-    "Content-Type: blanks": harbour(Content_Type="text/plain;" + " " * N),
-    "Content-Type: comments": harbour(Content_Type="text/plain " + "()" * (N // 2)),
-    "Content-Type: open comments": harbour(Content_Type="text/plain" + "(" * N),
-    "Content-Type: quoted pairs": harbour(Content_Type='text/plain;a="' + '\\"' * (N // 2)),
-    "Content-Type: letters": harbour(Content_Type="text/plain" + ";a=é" * (N // 5)),
-    "970 To fields": many("To: a@b", 970),
-    "970 References": many("References: <a@>", 970),
-    "970 empty Reply-To": many("Reply-To: <>", 970),
-    "970 fields of letters": many("X-Odd: é", 970),
-    "a body of hyphens": harbour(Content_Type="multipart/mixed; boundary=a", body="--\r\n" * (N // 4)),
-    "a body of parts": harbour(Content_Type="multipart/mixed; boundary=a", body="--a\r\n\r\né\r\n" * 900),
-    "a body of rules": harbour(body="---\r\n" * (N // 5)),
-    "a body of cells": harbour(body="-" * 20 + "+" + "-" * 20 + "\r\n" + ("|" * 200 + "\r\n") * 250),
-    "a batch by many": harbour(body="Batch modification to " + " by " * (N // 4) + "\r\n"),
-    "quoted-printable of equals": harbour(Content_Transfer_Encoding="quoted-printable", body="=" * N + "\r\n"),
-}
+def hostile(n):
+    """Mails of about `n` octets, the worst of their kinds."""
+    return {
+        "From: quotes around half words": harbour(From='"' + "=?=" * (n // 3)),
+        "From: quoted words": harbour(From='"' + "=?=" * (n // 3) + '" <h@t.example.com>'),
+        "To: a literal's colons": harbour(To="a@[" + ":" * n),
+        "To: literals": harbour(To="@[" * (n // 2)),
+        "To: mailboxes": harbour(To="a@b," * (n // 4)),
+        "To: names": harbour(To="a," * (n // 2)),
+        "To: commas": harbour(To="," * n),
+        "To: groups": harbour(To="a:b;" * (n // 4)),
+        "To: comments": harbour(To="(" * n),
+        "To: brackets": harbour(To="<" * n),
+        "To: quotes": harbour(To='"' * n),
+        "To: backslashes": harbour(To='"' + "\\" * n),
+        "To: words": harbour(To="a " * (n // 2)),
+        "To: encoded words": harbour(To="=?utf-8?q?x?= " * (n // 15) + "<a@b>"),
+        "Subject: reply marks": harbour("Re:" * (n // 3)),
+        "Subject: encoded words": harbour("=?utf-8?q?x?= " * (n // 15)),
+        "Subject: half words": harbour("=?a?q?" * (n // 6)),
+        "Subject: letters": harbour("é " * (n // 3)),
+        "Subject: foreign words": harbour("=?x?q?a?= " * (n // 10)),
+        "X-Odd: letters": harbour(X_Odd="é" * (n // 2)),
+        "X-Odd: one word": harbour(X_Odd="x" * n),
+        "X-Odd: blanks": harbour(X_Odd=("x" + " " * 996) * (n // 997)),
+        "References: half ids": harbour(References="<a" * (n // 2)),
+        "References: ids without a host": harbour(References="<a@> " * (n // 5)),
+        "Content-Type: parameters": harbour(Content_Type="text/plain" + ";a=b" * (n // 4)),
+        "Content-Type: no parameters": harbour(Content_Type="text/plain" + ";a " * (n // 3)),
+        "Content-Type: one name": harbour(Content_Type="text/plain;" + "a" * n),
+        "Content-Type: blanks": harbour(Content_Type="text/plain;" + " " * n),
+        "Content-Type: comments": harbour(Content_Type="text/plain " + "()" * (n // 2)),
+        "Content-Type: open comments": harbour(Content_Type="text/plain" + "(" * n),
+        "Content-Type: quoted pairs": harbour(Content_Type='text/plain;a="' + '\\"' * (n // 2)),
+        "Content-Type: letters": harbour(Content_Type="text/plain" + ";a=é" * (n // 5)),
+        "970 To fields": many("To: a@b", n),
+        "970 References": many("References: <a@>", n),
+        "970 empty Reply-To": many("Reply-To: <>", n),
+        "970 fields of letters": many("X-Odd: é", n),
+        "a body of hyphens": harbour(Content_Type="multipart/mixed; boundary=a", body="--\r\n" * (n // 4)),
+        "a body of parts": harbour(
+            Content_Type="multipart/mixed; boundary=a", body="--a\r\n\r\né\r\n" * min(900, n // 12)
+        ),
+        "a body of rules": harbour(body="---\r\n" * (n // 5)),
+        "a body of cells": harbour(body="-" * 20 + "+" + "-" * 20 + "\r\n" + ("|" * 200 + "\r\n") * (n // 240)),
+        "a batch by many": harbour(body="Batch modification to " + " by " * (n // 4) + "\r\n"),
+        "quoted-printable of equals": harbour(Content_Transfer_Encoding="quoted-printable", body="=" * n + "\r\n"),
+    }
+
+
+HOSTILE = hostile(N)
 RCPT = ["eve@example.org"]
 
 
@@ -90,6 +99,17 @@ def test_no_mail_costs_more_than_linear_time(name):
     assert content(parse_bytes(raw), ListenerOptions(), "gw.example.com") is None, "the listener would refuse it"
     for options in ({}, {"use_public_cc": "true", "public_envelope": "true"}, {"from_": "keep"}, {"rewrite": "off"}):
         assert timed(Gateway(**options).prepare, raw, RCPT) < LIMIT, options
+
+
+INLINE_HOSTILE = hostile(INLINE - 900)
+
+
+@pytest.mark.parametrize("name", INLINE_HOSTILE)
+def test_no_mail_that_is_prepared_on_the_event_loop_takes_50_ms_of_it(name):
+    raw = INLINE_HOSTILE[name]
+    assert len(raw) <= INLINE
+    for options in ({}, {"use_public_cc": "true", "public_envelope": "true"}, {"from_": "keep"}):
+        assert timed(Gateway(**options).prepare, raw, RCPT) < 0.05, options
 
 
 @pytest.mark.parametrize(
