@@ -68,7 +68,9 @@ class Relay:
         self.tokens = Keeper(Renewal(TokenStore(token_folder(configuration)), time.time), time.time)
         self.tokens.use(upstreams_of(configuration))
         published = Published(lambda: self.discovery.resolver)
-        self.upstreams = Upstreams(configuration.timeouts, self.setting.hostname, time.time, self.tokens, published)
+        self.upstreams = Upstreams(
+            configuration.timeouts, self.setting.hostname, time.time, self.tokens, published, self.spool
+        )
         reports = Reports(self.spool, _id, self.setting.hostname)
         self.delivery = Delivery(
             self.spool,

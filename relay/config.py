@@ -18,6 +18,7 @@ from relay.exchangers import MxOptions
 from relay.inifile import SECRET_MODES, Fault, IniFile, Value
 from relay.journal import LogOptions
 from relay.loaded import Configuration, Loaded, ProfileSection
+from relay.manners import MannersOptions
 from relay.oauth import OAuthOptions
 from relay.people import User
 from relay.policy import Policy
@@ -101,7 +102,7 @@ class _Reader:
         return ProfileSection(
             section,
             dataclasses.replace(policy, **own[Policy]),
-            routing.inherited(next_hop, own[NextHopOptions], own[OAuthOptions]),
+            routing.inherited(next_hop, own[NextHopOptions], own[OAuthOptions], own[MannersOptions]),
             own[MatchOptions].get("match", ()),
         )
 
@@ -245,8 +246,11 @@ class _Reader:
         self.faults.append(Fault(value.line, section, value.name, f"no such option{_advice(section, name)}"))
 
 
-def _next_hop(options_: NextHopOptions, oauth: OAuthOptions, sharing: SharingOptions | None = None) -> NextHopOptions:
-    return dataclasses.replace(options_, oauth=oauth, weight=(sharing and sharing.weight) or 0)
+def _next_hop(
+    options_: NextHopOptions, oauth: OAuthOptions, manners: MannersOptions, sharing: SharingOptions | None = None
+) -> NextHopOptions:
+    weight = (sharing and sharing.weight) or 0
+    return dataclasses.replace(options_, oauth=oauth, manners=manners, weight=weight)
 
 
 def _advice(section: str, name: str) -> str:

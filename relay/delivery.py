@@ -228,7 +228,8 @@ class Delivery:
             attempts += tried
             routed = [next_ for pair, done in zip(routed, tried, strict=True) for next_ in instead(*pair, done)]
         for attempt in attempts:
-            journal.attempted(entry, attempt)
+            if not retry.lines_up(attempt):
+                journal.attempted(entry, attempt)
         return attempts
 
     async def _try(self, work: _Work, route: Route, mail: Mail) -> Attempt:

@@ -10,6 +10,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,6 +60,7 @@ class Dialogue(asyncio.Protocol):
     mails: int = 0
     pace: float = 0.0
     """Seconds that a mail has taken of late."""
+    retires_at: float = math.inf
     _turns: deque[_Turn] = field(default_factory=deque)
     _replies: ReplyReader = field(default_factory=ReplyReader)
     _transport: Any = None
@@ -246,6 +248,8 @@ class Dialogue(asyncio.Protocol):
             transaction.answer(reply)
             transaction.broken = transaction.broken or reply
             self._finish(turn)
+        elif reply.code == 421 and self.mails and not transaction.answered:
+            raise HopError(f"the server has said {reply}")  # of the connection, not of this mail: Stale
         else:
             transaction.answer(reply)
 

@@ -53,11 +53,13 @@ class Cause(StrEnum):
     PAUSED = "paused"
     RULE = "rule"
     LOCAL = "local"
+    TURN = "turn"
+    """Its turn has not come; such an attempt is no part of a mail's history, and never stored."""
 
     @property
     def ours_to_mend(self) -> bool:
         """True when a person at our side can cure it: such mail is HELD, not bounced, at lifetime's end."""
-        return self in (Cause.DNS, Cause.TLS, Cause.AUTH, Cause.TOKEN, Cause.PAUSED, Cause.LOCAL)
+        return self in (Cause.DNS, Cause.TLS, Cause.AUTH, Cause.TOKEN, Cause.PAUSED, Cause.LOCAL, Cause.TURN)
 
 
 @dataclass(frozen=True, slots=True)

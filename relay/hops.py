@@ -98,6 +98,7 @@ class Hops:
             "trouble_at": state.trouble_at,
             "trouble": str(state.trouble) if state.trouble else "",
             "cause": str(state.cause) if state.cause else "",
+            "holds": list(state.holds),
         }
 
     async def _pause(self, hop: Upstream, by: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from relay.dsn import mailbox
 from relay.entry import Attempt, Cause, Disposition, Entry, Outcome, State
 from relay.mail import Mail
 from relay.options import address, duration, duration_or_off, option
+from relay.refusals import asked_pause
 from relay.reply import Reply
 
 SPREAD = 0.2
@@ -98,7 +99,7 @@ def decide(
     open_ = [outcome for outcome in open_ if outcome.origin not in gone]
 
     answered = (*entry.answered, *map(_shortened, answers))
-    tried = trimmed((*entry.attempts, *(_short_attempt(attempt) for attempt in attempts)))
+    tried = trimmed((*entry.attempts, *(_short_attempt(a) for a in attempts if not lines_up(a))))
     ours = {*expired, *by_rule}
     ruled = tuple(o for o in answers if o in ours)
     failures = () if entry.report else tuple(o for o in answers if o.disposition is Disposition.REFUSED)
@@ -266,7 +267,7 @@ def _names(outcomes: Sequence[Outcome]) -> str:
 def _later(decision: Decision, open_: Sequence[Outcome], schedule: RetryOptions, now: float, jitter: float) -> Decision:
     """QUEUED again. The last try is at lifetime's end, not up to `longest` after it."""
     entry, since = decision.entry, _since(decision.entry)
-    due = now + delay(_tries(entry, open_, since), schedule, jitter)
+    due = now + _pause_before(entry, open_, since, schedule, jitter)
     # A clock that was set back shows a life that has not begun: its end is no bound then.
     if since <= now:
         due = min(due, life_ends(entry, schedule))
@@ -284,6 +285,19 @@ def _in_life(at: float, entry: Entry, since: float) -> bool:
     return at >= since or since == entry.received_at
 
 
+def _pause_before(entry: Entry, open_: Sequence[Outcome], since: float, schedule: RetryOptions, jitter: float) -> float:
+    """The pause of the schedule; not shorter than any of these asks for; exactly that where they only line up."""
+    asked = max((asked_pause(outcome.reply) or 0.0 for outcome in open_), default=0.0)
+    if all(outcome.cause is Cause.TURN for outcome in open_):
+        return min(max(asked, 1.0), schedule.longest)
+    return min(max(delay(_tries(entry, open_, since), schedule, jitter), asked), schedule.longest)
+
+
+def lines_up(attempt: Attempt) -> bool:
+    """True for an attempt that never was one: the next hop's limits let it wait for its turn."""
+    return bool(attempt.outcomes) and all(outcome.cause is Cause.TURN for outcome in attempt.outcomes)
+
+
 def _reason(open_: Sequence[Outcome]) -> str:
     """Why the mail still waits, for listings: the last deferral."""
     last = open_[-1]
@@ -298,7 +312,7 @@ def _tries(entry: Entry, open_: Sequence[Outcome], since: float) -> int:
         if _in_life(attempt.at, entry, since):
             origins = {outcome.origin for outcome in attempt.outcomes} & waiting
             counts.update((origin, attempt.upstream) for origin in origins)
-    return max(counts.values())
+    return max(counts.values(), default=0)
 
 
 def _shortened(outcome: Outcome) -> Outcome:

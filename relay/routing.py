@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
-from relay import oauth, securing
+from relay import manners, oauth, securing
 from relay.address import ascii_domain
 from relay.auth import MECHANISMS
 from relay.dkim import Signer
 from relay.entry import Attempt, Cause, Disposition
 from relay.exchangers import MxOptions
 from relay.mail import Mail, Recipient
+from relay.manners import Manners, MannersOptions, manners_of
 from relay.oauth import Client, OAuthOptions, client_of
 from relay.options import Secret, boolean, choice, integer, listed, option, path, secret, trac_boolean
 from relay.securing import MODES, PROOFS, pin
@@ -47,6 +48,7 @@ class Upstream:
     oauth: Client | None = None
     path: str = ""
     """The Maildir, for the outbox."""
+    manners: Manners = Manners()
     pins: tuple[bytes, ...] = ()
     minimum: str = "1.2"
     ip: str = "any"
@@ -193,6 +195,8 @@ class NextHopOptions:
     outbox: str = option("var/outbox", "The Maildir that keeps mail while smtp_server is empty", path)
     oauth: OAuthOptions = OAuthOptions()
     """Options of their own in the same section: tokens instead of smtp_password."""
+    manners: MannersOptions = MannersOptions()
+    """And those about how much the server is asked."""
     weight: int = 0
     """An [upstream:NAME] has one by its SharingOptions."""
 
@@ -210,17 +214,23 @@ class SharingOptions:
 
 NOT_OF_ONE_HOP = ("upstream", "outbox")
 """Options of [notification] that an [upstream:NAME] does not have."""
-OPTION_NAMES = (*(field.name for field in fields(NextHopOptions) if field.metadata), *oauth.OPTION_NAMES)
+OPTION_NAMES = (
+    *(field.name for field in fields(NextHopOptions) if field.metadata),
+    *oauth.OPTION_NAMES,
+    *manners.OPTION_NAMES,
+)
 PROVES = ("tls_verify", "tls_proof", "tls_pins")
 """The options that say what proves who the server is: one profile's word replaces all of them."""
 LOG_IN = ("smtp_user", "smtp_password", "auth", "client_certificate", "oauth")
 """The options that say who we are: they belong to the server that they stand with."""
 
 
-def inherited(base: NextHopOptions, own: Mapping[str, Any], tokens: Mapping[str, Any]) -> NextHopOptions:
-    """The next hop of a profile: what it says itself (`tokens`: of OAuth2), over what [notification] says.
+def inherited(
+    base: NextHopOptions, own: Mapping[str, Any], tokens: Mapping[str, Any], limits: Mapping[str, Any]
+) -> NextHopOptions:
+    """The next hop of a profile: what it says itself (`tokens`: of OAuth2, `limits`), over what [notification] says.
 
-    Not inherited are: `upstream` where the profile names a server, and the other way round; the log-in,
+    Not inherited are: `upstream` where the profile names a server, and the other way round; log-in and limits,
     where it names another server (promise 7: no server gets another one's password) or another user; a
     password where it has tokens, and the other way round; `use_tls` where it has `tls`, and the other way
     round, as both say the same; pins of another server; a proof where it says another one.
@@ -233,14 +243,15 @@ def inherited(base: NextHopOptions, own: Mapping[str, Any], tokens: Mapping[str,
     if own.get("smtp_server", base.smtp_server) != base.smtp_server:
         base = _of_another_server(base)
     if own.get("smtp_user", base.smtp_user) != base.smtp_user:
-        base = replace(base, smtp_password=nothing.smtp_password)
+        base = replace(base, smtp_password=nothing.smtp_password, manners=nothing.manners)
     if "smtp_password" in own:
         base = replace(base, oauth=nothing.oauth)
     if tokens.get("provider"):
         base = replace(base, smtp_password=nothing.smtp_password)
     if tokens.get("provider", base.oauth.provider) != base.oauth.provider:
         base = replace(base, oauth=nothing.oauth)
-    return replace(_tls_of(base, own), **own, oauth=replace(base.oauth, **tokens))
+    limited = replace(base.manners, **limits)
+    return replace(_tls_of(base, own), **own, oauth=replace(base.oauth, **tokens), manners=limited)
 
 
 def _tls_of(base: NextHopOptions, own: Mapping[str, Any]) -> NextHopOptions:
@@ -256,10 +267,11 @@ def _tls_of(base: NextHopOptions, own: Mapping[str, Any]) -> NextHopOptions:
 
 
 def _of_another_server(base: NextHopOptions) -> NextHopOptions:
-    """What another server than that of `base` gets of it: neither the log-in nor the pins."""
+    """What another server than that of `base` gets of it: neither the log-in nor the pins, nor the limits."""
     nothing = NextHopOptions()
     proof = "" if base.tls_proof == "pin" else base.tls_proof
-    return replace(base, tls_pins=(), tls_proof=proof, **{name: getattr(nothing, name) for name in LOG_IN})
+    none = {name: getattr(nothing, name) for name in LOG_IN}
+    return replace(base, tls_pins=(), tls_proof=proof, manners=nothing.manners, **none)
 
 
 def is_local(server: str) -> bool:
@@ -279,7 +291,7 @@ def faults(options: NextHopOptions) -> list[tuple[str, str]]:
     """Every contradiction among these options: the option's name, and what is wrong and what to do."""
     if options.upstream:
         return _beside_upstream(options)
-    found = securing.faults(options)
+    found = securing.faults(options) + manners.faults(options.manners)
     if not options.smtp_server:
         for name in ("smtp_user", "smtp_password"):
             if getattr(options, name):
@@ -365,6 +377,7 @@ def upstream_from(options: NextHopOptions, name: str) -> Upstream:
         options.auth,
         client_of(options.oauth, options.smtp_user),
         weight=options.weight,
+        manners=manners_of(options.manners, options.smtp_server, options.smtp_user),
         pins=options.tls_pins,
         minimum=options.tls_minimum,
     )

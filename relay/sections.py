@@ -6,6 +6,7 @@ from typing import Any
 from relay.admission import ListenerOptions
 from relay.exchangers import MxOptions
 from relay.journal import LogOptions
+from relay.manners import MannersOptions
 from relay.oauth import OAuthOptions
 from relay.people import UserOptions
 from relay.policy import Policy
@@ -22,7 +23,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "listener": (ListenerOptions,),
     "spool": (SpoolOptions,),
     "retry": (RetryOptions,),
-    "notification": (Policy, NextHopOptions, OAuthOptions),
+    "notification": (Policy, NextHopOptions, OAuthOptions, MannersOptions),
     "timeouts": (Timeouts,),
     "dns": (DnsOptions,),
     "mx": (MxOptions,),
@@ -33,9 +34,9 @@ SECTIONS: dict[str, tuple[type, ...]] = {
 USERS = "users"
 """The section of free names: `login = Full Name <address>`."""
 PREFIXED: dict[str, tuple[type, ...]] = {
-    "notification": (MatchOptions, Policy, NextHopOptions, OAuthOptions),
+    "notification": (MatchOptions, Policy, NextHopOptions, OAuthOptions, MannersOptions),
     "user": (UserOptions,),
-    "upstream": (NextHopOptions, OAuthOptions, SharingOptions),
+    "upstream": (NextHopOptions, OAuthOptions, MannersOptions, SharingOptions),
     "route": (RouteOptions,),
 }
 """Sections of the form [PREFIX:NAME], one for each name."""

@@ -1,7 +1,9 @@
 """Upstream: one attempt for one mail at one next hop, and the connections kept for the next.
 
 1. A hop known to be down, or one that refused our log-in, defers at once: a backlog does not hammer it.
-2. Take an idle connection, or a place behind a mail on one, or make one; at most MAX_CONNECTIONS at a time.
+   One that refuses us, not the mail, has its mail held (`holds.py`), but for one that tries now and then.
+2. Wait for the mail's turn (`account.py`); then take an idle connection, or a place behind a mail on one,
+   or make one, within the limits of `manners.py`.
 3. Make the mail fit what the hop offered: SIZE, 8BITMIME, SMTPUTF8; what can not be made fit is refused.
 4. Hold the transaction; every recipient has its own answer.
 5. A connection that turns out dead before it said a word about this mail is replaced, RETRIES times.
@@ -11,27 +13,33 @@ connection, so that no later mail gets an answer meant for this one.
 """
 
 import asyncio
+import math
 import ssl
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
-from relay import downgrade, fields, mime, tls
+from relay import journal, tls
+from relay.account import Account, Memory, account_of
 from relay.dialogue import SMALL, Dialogue, Stale
-from relay.dkim import Signer, sign
-from relay.entry import Attempt, Cause, Outcome
+from relay.dkim import Signer
+from relay.entry import Attempt, Cause, Disposition, Outcome
+from relay.fit import fit
+from relay.holds import Holds, kept_back
 from relay.link import TlsaSource, TokenSource, connect
 from relay.linkfault import LinkFault
-from relay.mail import Mail, Recipient
-from relay.message import Message, at_hand
-from relay.pool import MAX_IDLE, MAX_MAILS, Pool
+from relay.mail import Mail
+from relay.message import at_hand
+from relay.pool import MAX_IDLE, Pool
 from relay.proving import context_of
+from relay.refusals import About, about, asked_pause
 from relay.reply import Reply
-from relay.routing import Route, Upstream
-from relay.transaction import Features, Plan, Timeouts, all_alike
+from relay.routing import MX, Route, Upstream
+from relay.transaction import Timeouts, all_alike
 
 MOST_FOUND = 100
 """Hosts named by DNS to which idle connections are kept; with more of them each is closed after its mail."""
+_RELAYED = Disposition.RELAYED
 RETRIES = 2
 """Further connections tried for a mail about which the first one's peer had not said a word."""
 
@@ -40,7 +48,9 @@ RETRIES = 2
 class _Hop:
     """What we know of one upstream; `queue` are attempts that wait for a place on a connection."""
 
-    pool: Pool[Dialogue] = field(default_factory=Pool)
+    pool: Pool[Dialogue]
+    account: Account | None = None
+    holds: Holds = field(default_factory=Holds)
     queue: "deque[asyncio.Future[None]]" = field(default_factory=deque)
     context: ssl.SSLContext | None = None
     used_at: float = 0.0
@@ -70,11 +80,16 @@ class _Blocked(LinkFault):
     """the hop failed while this mail waited for a place: it is not asked again for a while"""
 
 
+class _Full(LinkFault):
+    """it takes no further connection, but those that stand are good"""
+
+
 @dataclass(frozen=True, slots=True)
 class HopState:
     """What is known of one next hop, for people. Times are wall-clock seconds, 0 for never since the start.
 
-    `trouble` is why the last connection or log-in failed, None once one has worked.
+    `trouble` is why the last connection or log-in failed, None once one has worked; `holds` say whose
+    mail waits, since it refuses us and not the mail.
     """
 
     used_at: float = 0.0
@@ -82,13 +97,15 @@ class HopState:
     trouble_at: float = 0.0
     trouble: Reply | None = None
     cause: Cause | None = None
+    holds: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class Upstreams:
     """Every next hop. `hostname` is what EHLO says, `clock` gives wall-clock seconds.
 
-    `tokens` gives those of OAuth2, `published` TLSA records.
+    `tokens` gives those of OAuth2, `published` TLSA records, `memory` outlasts a restart. Two profiles' next hops that
+    differ in nothing but their name are one.
     """
 
     timeouts: Timeouts
@@ -96,6 +113,10 @@ class Upstreams:
     clock: Callable[[], float]
     tokens: TokenSource | None = None
     published: TlsaSource | None = None
+    memory: Memory | None = None
+    _shared: dict[Upstream, _Hop] = field(default_factory=dict)
+    """By the next hop without its name."""
+    _accounts: dict[str, Account] = field(default_factory=dict)
     _hops: dict[Upstream, _Hop] = field(default_factory=dict)
     _contexts: dict[Upstream, ssl.SSLContext] = field(default_factory=dict)
     """Those of hosts that DNS has named, which come and go: one for all that are alike but for the name."""
@@ -106,13 +127,17 @@ class Upstreams:
         """One try; an outcome for every recipient of `mail`. Never raises for what a peer does."""
         upstream = route.upstream
         started = self.clock()
-        hop = self._hops.setdefault(upstream, _Hop())
+        hop = self._hops.get(upstream) or self._hop(upstream)
         recipients = mail.envelope.recipients
-        if blocked := hop.pool.blocked(self._now()):
+        blocked = hop.pool.blocked(self._now()) or self._held(hop, mail)
+        if not blocked and hop.account:
+            blocked = await hop.account.turn(len(recipients)) or hop.pool.blocked(self._now())
+        if blocked:
             reply, cause = blocked
             host = f"{upstream.server}:{upstream.port}"
-            level = tls.told(tls.demand(upstream), None, cause)
-            return Attempt(started, upstream.name, all_alike(recipients, reply, cause, host), tls_level=level)
+            outcomes = all_alike(recipients, reply, cause, host)
+            kept = tuple(map(kept_back, outcomes)) if reply.permanent else outcomes
+            return Attempt(started, upstream.name, kept, tls_level=tls.told(tls.demand(upstream), None, cause))
         last = LinkFault(Reply(451, "4.4.2", "the connection broke"), Cause.CONNECT, upstream.server)
         for number in range(RETRIES + 1):
             try:
@@ -131,7 +156,7 @@ class Upstreams:
 
     async def probe(self, upstream: Upstream) -> Dialogue:
         """A connection made, secured, logged in and closed again: the hop is asked again. Raises LinkFault."""
-        hop = self._hops.setdefault(upstream, _Hop())
+        hop = self._hops.get(upstream) or self._hop(upstream)
         try:
             link = await self._connect(hop, upstream)
         except LinkFault as fault:
@@ -140,7 +165,29 @@ class Upstreams:
         await link.quit()
         hop.trouble = None
         hop.pool.forgive()
+        hop.holds.forgive()
         return link
+
+    def _hop(self, upstream: Upstream) -> _Hop:
+        """What is known of a next hop, and what it shares with those of the same server and log-in."""
+        shared = replace(upstream, name="")
+        hop = None if upstream.addresses else self._shared.get(shared)
+        if hop is None:
+            account = account_of(upstream, self.clock, self.memory)
+            if account:
+                account = self._accounts.setdefault(account.name, account)
+            hop = _Hop(Pool(upstream.manners), account)
+            if not upstream.addresses:  # the hosts that DNS names come and go
+                self._shared[shared] = hop
+        self._hops[upstream] = hop
+        return hop
+
+    def _held(self, hop: _Hop, mail: Mail) -> tuple[Reply, Cause] | None:
+        """What keeps a mail of this sender here."""
+        if not hop.holds:
+            return None
+        hold = hop.holds.keeps(self._now(), str(mail.envelope.reverse_path or ""))
+        return (hold.reply, Cause.PAUSED) if hold else None
 
     def state_of(self, upstream: Upstream) -> HopState:
         """How it stands with one next hop."""
@@ -148,21 +195,28 @@ class Upstreams:
         if hop is None:
             return HopState()
         at, reply, cause = hop.trouble or (0.0, None, None)
-        return HopState(hop.used_at, len(hop.pool.links), at, reply, cause)
+        return HopState(hop.used_at, len(hop.pool.links), at, reply, cause, tuple(map(str, hop.holds)))
 
     def forgive(self, names: Collection[str]) -> None:
         """What kept us from these next hops is mended: they need not be left alone any longer."""
         for upstream, hop in self._hops.items():
             if upstream.name in names:
                 hop.pool.forgive()
+                hop.holds.forgive()
 
     async def close(self) -> None:
         """QUIT on every idle connection, best effort."""
         if self._sweeper:
             self._sweeper.cancel()
-        links = [link for hop in self._hops.values() for link in hop.pool.links]
+        links = {id(link): link for hop in self._hops.values() for link in hop.pool.links}.values()
         self._hops.clear()
+        self._shared.clear()
         await asyncio.gather(*(link.quit() for link in links), *self._closing)
+        for account in self._accounts.values():
+            try:
+                await account.close()
+            except Exception as fault:
+                journal.fault(f"the day's recipients of {account.name}", fault)
 
     @staticmethod
     def _now() -> float:
@@ -176,24 +230,59 @@ class Upstreams:
         try:
             outcomes = await self._transact(link, mail, signer)
         finally:
-            hop.pool.rest(self._now(), link)
+            now = self._now()
+            hop.pool.rest(now, link)
             hop.next_please()
-            if link.mails >= MAX_MAILS or (upstream.addresses and len(self._hops) > MOST_FOUND):
+            if hop.pool.worn(now, link) or (upstream.addresses and len(self._hops) > MOST_FOUND):
                 self._sweep()
             else:
                 self._sweep_later()
+        if all(outcome.disposition is _RELAYED for outcome in outcomes):
+            hop.pool.carried()
+        else:
+            outcomes = [self._judged(hop, route, mail, outcome) for outcome in outcomes]
+        if hop.holds and any(outcome.disposition is _RELAYED for outcome in outcomes):
+            self._mended(hop, upstream, mail)
         delays = (0.0, 0.0, max(connected - started, 0.0), max(self.clock() - connected, 0.0))
         return Attempt(started, upstream.name, tuple(outcomes), link.security, delays, link.tls_level)
+
+    def _judged(self, hop: _Hop, route: Route, mail: Mail, outcome: Outcome) -> Outcome:
+        """What a refusal means for the next hop, and for the recipient where it is not about him."""
+        if outcome.disposition is _RELAYED or outcome.cause is not Cause.PEER:
+            return outcome
+        kind = about(outcome.reply)
+        if kind is About.RATE:
+            hop.pool.slow_down(self._now(), outcome.reply, asked_pause(outcome.reply))
+        if kind not in (About.SENDER, About.QUOTA) or route.upstream.name == MX:
+            return outcome
+        sender = str(mail.envelope.reverse_path or "")
+        if hold := hop.holds.begin(kind, sender, outcome.reply, self._now(), self.clock()):
+            journal.alarm(f"next hop {route.upstream.name}: {hold}")
+        return kept_back(outcome)
+
+    @staticmethod
+    def _mended(hop: _Hop, upstream: Upstream, mail: Mail) -> None:
+        for hold in hop.holds.end(str(mail.envelope.reverse_path or "")):
+            whose = f"mail from <{hold.sender}>" if hold.sender else "mail"
+            journal.info("", f"next hop {upstream.name} takes {whose} again")
 
     async def _link(self, hop: _Hop, upstream: Upstream, *, fresh: bool) -> Dialogue:
         """A connection with room for one more mail. Raises LinkFault."""
         while True:
-            link = None if fresh else hop.pool.choose()
+            now = self._now()
+            link = None if fresh else hop.pool.choose(now)
             if link is not None:
                 return link
-            if hop.pool.may_connect:
-                return await self._connected(hop, upstream)
+            if hop.pool.may_connect(now):
+                try:
+                    return await self._connected(hop, upstream)
+                except _Full:
+                    continue
             fresh = False
+            if spent := hop.pool.spent(now):
+                for link in spent:
+                    self._quit(link)
+                continue
             await self._turn(hop)
             if blocked := hop.pool.blocked(self._now()):
                 raise _Blocked(*blocked, f"{upstream.server}:{upstream.port}")
@@ -214,12 +303,16 @@ class Upstreams:
         hop.pool.connecting += 1
         try:
             link = await self._connect(hop, upstream)
+            now = self._now()
+            link.retires_at = now + age if (age := upstream.manners.age) else math.inf
             hop.pool.links.append(link)
-            hop.pool.worked()
+            hop.pool.worked(now)
             hop.trouble = None
         except LinkFault as fault:
+            if fault.cause is Cause.CONNECT and hop.pool.full(self._now()):
+                raise _Full(fault.reply, fault.cause, fault.host) from fault
             if fault.cause is not Cause.TOKEN:  # else the server is not to blame, and was not asked
-                hop.pool.failed(self._now(), fault.reply, fault.cause)
+                hop.pool.failed(self._now(), fault.reply, fault.cause, asked_pause(fault.reply))
             self._sweep_later()
             raise
         finally:
@@ -278,65 +371,3 @@ class Upstreams:
         task = asyncio.get_running_loop().create_task(link.quit())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
-
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """A mail as this hop can take it, and the recipients to whom it can not go this way."""
-
-    plan: Plan
-    message: Message
-    size: int
-    refused: tuple[Outcome, ...] = ()
-
-
-def fit(mail: Mail, features: Features, host: str, signer: Signer | None = None) -> Fitted:
-    """Make a mail fit what a hop offers, then sign it; nothing is sent that the hop did not offer to take."""
-    recipients = mail.envelope.recipients
-    message = mail.message
-    parameters: list[str] = []
-    nobody = Plan("", "", (), False)
-
-    if "SMTPUTF8" not in features and not message.header_bytes.isascii():
-        message = message.map_fields(fields.without_utf8)
-    if mime.needs_8bit(message):
-        if "8BITMIME" in features:
-            parameters.append("BODY=8BITMIME")
-        else:
-            converted = None if mail.keep_body else downgrade.seven_bit(message)
-            if converted is None:
-                text = "the hop takes no 8-bit mail, and this body must not be converted"
-                return Fitted(nobody, message, 0, _rule(recipients, Reply(554, "5.6.3", text), host))
-            message = converted
-    if signer:
-        message = sign(signer, message)
-    size = len(message.header_bytes) + message.body.size
-    if "SIZE" in features:
-        if 0 < features.max_size < size:
-            text = f"the mail has {size} octets, the hop takes {features.max_size}"
-            return Fitted(nobody, message, 0, _rule(recipients, Reply(552, "5.3.4", text), host))
-        parameters.append(f"SIZE={size}")
-    plan, refused = _international(mail, message, parameters, features)
-    reply = Reply(553, "5.6.7", "the hop takes no address or header outside ASCII (SMTPUTF8)")
-    return Fitted(plan, message, size, _rule(refused, reply, host) if refused else ())
-
-
-def _international(
-    mail: Mail, message: Message, parameters: list[str], features: Features
-) -> tuple[Plan, tuple[Recipient, ...]]:
-    """SMTPUTF8 only when needed (RFC 6531): domains go as A-labels, local parts and header fields can not."""
-    reverse = mail.envelope.reverse_path
-    paths = [(r, r.address.wire_form) for r in mail.envelope.recipients]
-    sender = "" if reverse is None else reverse.wire_form
-    whole = not message.header_bytes.isascii() or not sender.isascii()
-    offered = "SMTPUTF8" in features
-    if offered and (whole or any(not path.isascii() for _, path in paths)):
-        parameters.append("SMTPUTF8")
-    kept = tuple((r, path) for r, path in paths if offered or (path.isascii() and not whole))
-    refused = tuple(r for r, path in paths if not offered and (whole or not path.isascii()))
-    words = "".join(f" {parameter}" for parameter in parameters)
-    return Plan(sender, words, kept, "PIPELINING" in features), refused
-
-
-def _rule(recipients: tuple[Recipient, ...], reply: Reply, host: str) -> tuple[Outcome, ...]:
-    return all_alike(recipients, reply, Cause.RULE, host, "wire")

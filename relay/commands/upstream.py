@@ -62,6 +62,7 @@ def lines_of(row: dict[str, Any]) -> list[str]:
     lines = [f"{row['name']}: {where}"]
     if row["paused"]:
         lines.append(f"  {escaped(row['paused'])}: its mail waits")
+    lines += [f"  {escaped(hold)}" for hold in row["holds"]]
     if "due" in row:
         lines.append(f"  resumed: {row['due']} mails are due now")
     if row.get("ok"):

@@ -27,6 +27,18 @@ CASES = {
             "5: [notification] mime_encoding: 'q\\x1bp' is none of base64, qp, none, auto, keep, none-strict",
         ],
     ),
+    "limits that nobody can mean": (
+        HOP + "limits = hotmail\nconnections = 0\nmails_per_minute = some\n",
+        [
+            "5: [notification] limits: 'hotmail' is none of none, microsoft, gmail, workspace",
+            "6: [notification] connections: '0' is not a whole number from 1 to 200",
+            "7: [notification] mails_per_minute: 'some' is not a whole number from 0 to 100000",
+        ],
+    ),
+    "a canary that would be a nuisance": (
+        HOP + "canary = 5s\n",
+        ["5: [notification] canary: a look each 5s would be a nuisance: 30s or more, or off"],
+    ),
     "unknown mime_encoding": (
         OK + "mime_encoding = utf8\n",
         ["4: [notification] mime_encoding: 'utf8' is none of base64, qp, none, auto, keep, none-strict"],

@@ -78,6 +78,7 @@ def test_the_blocks_are_what_the_page_says_of_them(files):
         [None],
         [None],
         [None],
+        [None],
     ]
 
 
@@ -97,3 +98,19 @@ def test_every_option_on_the_page_exists():
     known = {*names_of("notification"), *names_of("upstream:x"), *names_of("retry")}
     named = set(re.findall(r"`?\b(oauth_\w+|smtp_\w+)\b", PAGE.read_text()))
     assert named - known <= {"smtp_enabled"}
+
+
+def test_the_limits_in_its_table_are_those_that_hold():
+    from relay.manners import AS_OF, PROVIDERS, Manners
+
+    text = PAGE.read_text()
+    assert f"read in {AS_OF}" in text
+    rows = {row[-1][row[-1].index("(") + 1 : -1]: row[1:-1] for row in re.findall(_LIMITS, text)}
+    assert set(rows) == {provider.source for provider in PROVIDERS.values()}
+    for provider in PROVIDERS.values():
+        made = Manners(**provider.limits)
+        shown = [str(n) if n else "" for n in (made.connections, made.per_minute, made.per_day)]
+        assert [cell.strip() for cell in rows[provider.source]] == shown
+
+
+_LIMITS = r"(?m)^\| ([^|]*) \|([^|]*)\|([^|]*)\|([^|]*)\| (\[[^|]*\]\(https[^|]*\)) \|$"

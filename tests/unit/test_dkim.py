@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from relay import dkim
 from relay.address import parse
+from relay.fit import fit
 from relay.mail import Envelope, Mail, Recipient
 from relay.message import parse_bytes
 from relay.options import Secret
 from relay.transaction import Features
-from relay.upstream import fit
 
 
 def pem(private):

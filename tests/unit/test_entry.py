@@ -143,6 +143,7 @@ def test_what_is_ours_to_mend():
         Cause.TOKEN,
         Cause.LOCAL,
         Cause.PAUSED,
+        Cause.TURN,
     }
 
 
