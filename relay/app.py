@@ -24,10 +24,12 @@ from relay.errors import RelayError
 from relay.events import Events
 from relay.gate import gate_of
 from relay.hops import VERBS, Hops
+from relay.https import Browser
 from relay.listening import Listener
 from relay.loaded import Configuration, Reloaded, needs_restart, profiles_of, routes_of, token_folder, upstreams_of
 from relay.mail import Mail
 from relay.message import Body, Message
+from relay.policies import Policies
 from relay.prepare import Prepared, Reading, Setting, event_key, hint, prepare_read, read
 from relay.profiles import Profile
 from relay.queue import Parts, Queue
@@ -93,6 +95,8 @@ class Relay:
         self.control = Control(socket_path(configuration), self._answer)
         self.draining = asyncio.Event()
         self.page = StatusPage(self._sources())
+        kept = TokenStore(Path(configuration.spool.path, "mta-sts"), "MTA-STS policies")
+        policies = Policies(kept, lambda: self.discovery.resolver, Browser().get, time.time)
         self.discovery = Discovery(
             Resolver(configuration.dns),
             self.upstreams.attempt,
@@ -100,6 +104,7 @@ class Relay:
             random.random,
             lambda: (self.setting.hostname, self.setting.gateway_id),
             lambda: self.listener.addresses,
+            policies,
         )
 
     def _schedule(self) -> RetryOptions:

@@ -131,10 +131,11 @@ def is_named(certificate: Mapping[str, Any], names: Iterable[str]) -> bool:
         parts = [pair for part in certificate.get("subject", ()) for pair in part]
         shown = [fold(value) for key, value in parts if key == "commonName"][-1:]
     wanted = [fold(name) for name in names]
-    return any(_stands_for(pattern, name) for pattern in shown for name in wanted)
+    return any(stands_for(pattern, name) for pattern in shown for name in wanted)
 
 
-def _stands_for(pattern: str, name: str) -> bool:
+def stands_for(pattern: str, name: str) -> bool:
+    """True when a folded name is the pattern, or one whole label stands where it has its `*.`."""
     if pattern == name:
         return bool(name)
     first, _, rest = pattern.partition(".")

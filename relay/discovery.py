@@ -13,6 +13,7 @@ import ipaddress
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from relay import exchangers, journal
 from relay.admission import Listen
@@ -20,13 +21,21 @@ from relay.entry import Attempt, Cause, Outcome
 from relay.errors import DnsFault, HopError
 from relay.exchangers import Draw, Host
 from relay.mail import Mail
+from relay.mtasts import Policy
 from relay.reply import Reply
 from relay.resolver import Resolver
-from relay.routing import Route, Upstream, instead
+from relay.routing import LISTED, UNLISTED, Route, Upstream, instead
 from relay.transaction import all_alike
 
 AT_ONCE, AT_ONCE_PER_DOMAIN = 100, 10
 """Attempts under way at direct delivery, and for one domain: a mail may have a thousand recipients' domains."""
+
+
+class PolicySource(Protocol):
+    """Where the MTA-STS policies of domains come from."""
+
+    async def of(self, domain: str) -> Policy | None:
+        """The one that counts. Raises nothing."""
 
 
 class Nowhere(HopError):
@@ -44,7 +53,10 @@ def _unknown(fault: DnsFault, domain: str) -> Nowhere:
 
 @dataclass(slots=True)
 class Discovery:
-    """`carry` makes one attempt at one host; `names` are this relay's own, `listening` says where it listens."""
+    """`carry` makes one attempt at one host; `names` are this relay's own, `listening` says where it listens.
+
+    `policies` gives MTA-STS policies; None: they are not heeded.
+    """
 
     resolver: Resolver
     carry: Callable[[Route, Mail], Awaitable[Attempt]]
@@ -52,6 +64,7 @@ class Discovery:
     draw: Draw
     names: Callable[[], Sequence[str]] = lambda: ()
     listening: Callable[[], Sequence[Listen]] = lambda: ()
+    policies: PolicySource | None = None
     _all: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(AT_ONCE))
     _each: dict[str, asyncio.Semaphore] = field(default_factory=dict)
     """By domain, while there are attempts for it."""
@@ -119,11 +132,21 @@ class Discovery:
         tried = exchangers.shortened(left)
         if not tried:
             raise _unknown(fault, domain) if fault else Nowhere(exchangers.nowhere(domain, left), domain)
-        return tuple(self._hop(upstream, host) for host in tried)
+        policy = await self.policies.of(domain) if self.policies and upstream.sts and not address else None
+        return tuple(self._hop(upstream, host, policy, domain) for host in tried)
 
     @staticmethod
-    def _hop(upstream: Upstream, host: Host) -> Upstream:
-        return replace(upstream, server=host.name, addresses=host.addresses, authentic=host.authentic)
+    def _hop(upstream: Upstream, host: Host, policy: Policy | None, domain: str) -> Upstream:
+        """One host as a next hop. What its connections must be is part of it: they carry no mail that demands more."""
+        proof = upstream.proof if host.authentic else "none"  # RFC 7672 2.2.1: the way there is proved, or no DANE
+        named = policy is None or policy.names(host.name)
+        sts = (LISTED if named else UNLISTED) if policy and policy.mode == "enforce" else ""
+        if not named and not sts:
+            text = f"by the MTA-STS policy of {domain}, which is in testing, {host.name} is none of its mail servers"
+            journal.info("", text)
+        return replace(
+            upstream, server=host.name, addresses=host.addresses, authentic=host.authentic, proof=proof, sts=sts
+        )
 
     async def _resolved(self, hosts: Sequence[Host], ip: str) -> tuple[list[Host], DnsFault | None]:
         """The hosts with their addresses, and the last fault among the questions."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from relay.options import choice, integer, option
+from relay.options import boolean, choice, integer, option
 from relay.records import Answer
 from relay.reply import Reply
 
@@ -41,6 +41,10 @@ class MxOptions:
         " which large providers refuse",
         choice("any", "ipv4", "ipv6"),
     )
+    dane: bool = option(
+        True, "Their TLSA records prove who they are (RFC 7672), where a resolver on this host validates", boolean
+    )
+    mta_sts: bool = option(True, "Heed the MTA-STS policies of the recipients' domains (RFC 8461)", boolean)
 
 
 @dataclass(frozen=True, slots=True)

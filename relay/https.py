@@ -9,7 +9,7 @@ import contextlib
 import os
 import re
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -55,9 +55,22 @@ async def post(url: str, form: str, context: ssl.SSLContext, *, largest: int = L
     return await _ask(_Place.of(url), "POST", fields, form.encode("ascii"), context, largest)
 
 
-async def get(url: str, context: ssl.SSLContext, *, largest: int = LARGEST) -> Answer:
-    """Fetch a page. Raises HttpFault."""
-    return await _ask(_Place.of(url), "GET", [], b"", context, largest)
+async def get(url: str, context: ssl.SSLContext, *, at: Sequence[str] = (), largest: int = LARGEST) -> Answer:
+    """Fetch a page, from one of the addresses `at` instead of those that the system knows. Raises HttpFault."""
+    return await _ask(_Place.of(url, at), "GET", [], b"", context, largest)
+
+
+class Browser:
+    """Fetches pages with the authorities of the system, whose context is made once."""
+
+    def __init__(self) -> None:
+        self._context: ssl.SSLContext | None = None
+
+    async def get(self, url: str, at: Sequence[str]) -> Answer:
+        """One page. Raises HttpFault."""
+        if self._context is None:
+            self._context = await asyncio.to_thread(trust, "")
+        return await get(url, self._context, at=at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +80,17 @@ class _Place:
     host: str
     port: int
     path: str
+    addresses: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, url: str) -> "_Place":
+    def of(cls, url: str, at: Sequence[str] = ()) -> "_Place":
         """Raises HttpFault: nothing but https is spoken."""
         with contextlib.suppress(ValueError):
             parts = urlsplit(url)
             path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             fit = url.isascii() and url.isprintable() and " " not in url and parts.username is None
             if parts.scheme == "https" and parts.hostname and fit:
-                return cls(parts.hostname, 443 if parts.port is None else parts.port, path)
+                return cls(parts.hostname, 443 if parts.port is None else parts.port, path, tuple(at))
         raise HttpFault("only https addresses are asked")
 
     def request(self, method: str, fields: Iterable[str], body: bytes) -> bytes:
@@ -93,9 +107,7 @@ async def _ask(  # noqa: PLR0917 - what makes a request
     host = place.host
     try:
         async with asyncio.timeout(PATIENCE):
-            reader, writer = await asyncio.open_connection(
-                host, place.port, ssl=context, server_hostname=host, limit=_LINE
-            )
+            reader, writer = await _connected(place, context)
             try:
                 writer.write(place.request(method, fields, body))
                 await writer.drain()
@@ -112,6 +124,17 @@ async def _ask(  # noqa: PLR0917 - what makes a request
         raise HttpFault(f"{host}: {_words(fault)}") from fault
     except ValueError as fault:
         raise HttpFault(f"{host}: no answer of a web server: {fault}") from fault
+
+
+async def _connected(place: _Place, context: ssl.SSLContext) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to the first address that takes one."""
+    first, *others = place.addresses or (place.host,)
+    for address in (first, *others[:3]):
+        with contextlib.suppress(ConnectionError) if others else contextlib.nullcontext():
+            return await asyncio.open_connection(
+                address, place.port, ssl=context, server_hostname=place.host, limit=_LINE
+            )
+    raise ConnectionError("no address takes a connection")
 
 
 async def _answer(reader: asyncio.StreamReader, largest: int) -> Answer:

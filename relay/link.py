@@ -107,14 +107,19 @@ async def connect(
         if seen.wanted.proof == "dane":
             assert published is not None, "DANE, and nobody to ask for TLSA records"
             seen.published = await published.find(upstream.server, upstream.port)
-            wanted = tls.by_dane(seen.wanted, seen.published)
-            if isinstance(wanted, tls.Barred):
-                raise LinkFault(wanted.reply, wanted.cause, f"{upstream.server}:{upstream.port}")
-            seen.wanted = wanted
+            seen.wanted = _allowed(tls.by_dane(seen.wanted, seen.published), upstream)
+        seen.wanted = _allowed(tls.by_policy(seen.wanted, upstream), upstream)
         return await _with_token(upstream, context, timeouts, hostname, tokens, seen=seen)
     except LinkFault as fault:
         fault.tls_level = tls.told(seen.wanted, seen.level, fault.cause)
         raise
+
+
+def _allowed(wanted: Demand | tls.Barred, upstream: Upstream) -> Demand:
+    """Raises LinkFault where nobody may be connected to."""
+    if isinstance(wanted, tls.Barred):
+        raise LinkFault(wanted.reply, wanted.cause, f"{upstream.server}:{upstream.port}")
+    return wanted
 
 
 async def _with_token(
@@ -259,7 +264,8 @@ async def _dial(upstream: Upstream, limit: float) -> tuple[socket.socket, str]:
 
 def _sni(upstream: Upstream, seen: Seen) -> str:
     """The name that TLS says: with DANE the TLSA base domain (RFC 7672 8.1)."""
-    return seen.published.names[0] if seen.published and seen.published.names else upstream.server
+    by_dane = seen.wanted is not None and seen.wanted.proof == "dane"
+    return seen.published.names[0] if by_dane and seen.published else upstream.server
 
 
 def _named(upstream: Upstream, address: object) -> str:

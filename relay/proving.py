@@ -37,8 +37,9 @@ class Anchored(HopError):
 
 def context_of(upstream: Upstream) -> ssl.SSLContext:
     """The TLS context of an upstream, to be made once: it costs 20 ms. Raises OSError, ssl.SSLError."""
-    if tls.demand(upstream).proof == "pkix":
+    if tls.demand(upstream).proof == "pkix" or upstream.sts:
         context = ssl.create_default_context(cafile=upstream.ca_file or None)
+        context.hostname_checks_common_name = not upstream.sts  # RFC 8461 4.1: a subjectAltName it must be
         return _with_options(context, upstream)
     return bare(upstream)
 

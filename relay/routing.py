@@ -26,6 +26,10 @@ MX = "mx"
 """The reserved upstream that stands for the recipients' own mail servers: DNS names them, domain by domain."""
 
 
+WANTED, LISTED, UNLISTED = "wanted", "listed", "unlisted"
+"""Of MTA-STS: policies are to be heeded; the one to enforce names this host; it does not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Upstream:
     """A named next hop: where, how secured, as whom.
@@ -57,6 +61,8 @@ class Upstream:
     """Those of a host that DNS has named, in the order to try; without any the system resolves `server`."""
     weight: int = field(default=0, compare=False)
     """Its share of the mail among neighbours that have one as well; 0: it takes its turn in the order written."""
+    sts: str = ""
+    """At mx: WANTED. A host that DNS has named for a domain with an MTA-STS policy to enforce: LISTED or UNLISTED."""
     authentic: bool = field(default=False, compare=False)
     """DNSSEC has proved the way from the recipients' domain to the name of this host."""
 
@@ -392,5 +398,6 @@ def upstreams_from(
 
 
 def mx_from(options: MxOptions) -> Upstream:
-    """Direct delivery: nobody logs in there, and TLS is used where it can be had."""
-    return Upstream(MX, port=options.port, tls="opportunistic", proof="none", ip=options.ip)
+    """Direct delivery: nobody logs in there, and TLS is used where it can be had, or where it is promised."""
+    proof, sts = "dane" if options.dane else "none", WANTED if options.mta_sts else ""
+    return Upstream(MX, port=options.port, proof=proof, ip=options.ip, sts=sts)

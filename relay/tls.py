@@ -10,7 +10,7 @@ from enum import StrEnum
 from relay.dane import Finding, State
 from relay.entry import Cause
 from relay.reply import Reply
-from relay.routing import Upstream, is_local
+from relay.routing import UNLISTED, Upstream, is_local
 
 
 class Level(StrEnum):
@@ -95,6 +95,16 @@ def by_dane(wanted: Demand, found: Finding) -> Demand | Barred:
     if wanted.tls_required:
         return Barred(Reply(454, "4.7.5", f"tls_proof = dane demands a proof: {found.text}"), Cause.TLS)
     return Demand("starttls") if found.state is State.UNUSABLE else Demand(wanted.mode)
+
+
+def by_policy(wanted: Demand, upstream: Upstream) -> Demand | Barred:
+    """What an MTA-STS policy that is to be enforced makes of a demand (RFC 8461 5); DANE that proves comes first."""
+    if not upstream.sts or wanted.proof == "dane":
+        return wanted
+    if upstream.sts == UNLISTED:
+        text = f"{upstream.server} is no mail server by the MTA-STS policy of this domain"
+        return Barred(Reply(454, "4.7.5", text), Cause.TLS)
+    return Demand("starttls", "pkix", "mta-sts")
 
 
 def may_log_in(upstream: Upstream, level: Level) -> bool:

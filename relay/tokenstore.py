@@ -1,5 +1,7 @@
 """Token store: a file per upstream in a folder of the relay's user alone, replaced whole, or not at all.
 
+It keeps MTA-STS policies as well, a file per domain: `what` are the words for a fault.
+
 Two processes may want to renew the same token, the daemon and a command: whoever holds the file's lock
 does, and reads the file again first. A lock ends with its process.
 """
@@ -32,6 +34,7 @@ class TokenStore:
     """The folder. Its verbs are short but may wait for the disk: not for the event loop, `locked` apart."""
 
     folder: Path
+    what: str = "tokens"
 
     def path(self, name: str) -> Path:
         """Where it is, for people."""
@@ -146,7 +149,7 @@ class TokenStore:
                 os.unlink(left, dir_fd=folder)
 
     def _fault(self, name: str, fault: OSError) -> StoreFault:
-        return StoreFault(f"tokens of {name} in {self.folder}: {os.strerror(fault.errno or 0)}")
+        return StoreFault(f"{self.what} of {name} in {self.folder}: {os.strerror(fault.errno or 0)}")
 
 
 def _file(name: str) -> str:

@@ -3,8 +3,8 @@
 import pytest
 
 from relay.entry import Cause
-from relay.routing import Upstream
-from relay.tls import Demand, Level, demand, may_log_in, told
+from relay.routing import LISTED, UNLISTED, Upstream
+from relay.tls import Barred, Demand, Level, by_policy, demand, may_log_in, told
 
 FAR = Upstream("hop", "mail.example.com")
 
@@ -65,3 +65,15 @@ def test_promise_6_a_credential_needs_a_proof(level):
 )
 def test_desired_and_actual_level_in_one_word(wanted, level, cause, words):
     assert told(wanted, level, cause) == words
+
+
+def test_what_a_policy_to_enforce_makes_of_a_demand():
+    loose, dane = Demand("opportunistic"), Demand("starttls", "dane")
+    listed, unlisted = (Upstream("mx", "mx.example.com", sts=sts) for sts in (LISTED, UNLISTED))
+    assert by_policy(loose, Upstream("mx", "mx.example.com")) == loose
+    made = by_policy(loose, listed)
+    assert (made, str(made)) == (Demand("starttls", "pkix", "mta-sts"), "mta-sts")
+    assert by_policy(dane, listed) == by_policy(dane, unlisted) == dane
+    barred = by_policy(Demand("starttls"), unlisted)
+    assert isinstance(barred, Barred)
+    assert str(barred.reply) == "454 4.7.5 mx.example.com is no mail server by the MTA-STS policy of this domain"
