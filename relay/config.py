@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from relay import inifile, options, people, routing, secretfile
+from relay import inheriting, inifile, options, people, secretfile
 from relay.admission import Listen, ListenerOptions
 from relay.checks import CHECKS
 from relay.exchangers import MxOptions
@@ -102,7 +102,7 @@ class _Reader:
         return ProfileSection(
             section,
             dataclasses.replace(policy, **own[Policy]),
-            routing.inherited(next_hop, own[NextHopOptions], own[OAuthOptions], own[MannersOptions]),
+            inheriting.inherited(next_hop, own[NextHopOptions], own[OAuthOptions], own[MannersOptions]),
             own[MatchOptions].get("match", ()),
         )
 

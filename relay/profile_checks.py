@@ -5,9 +5,10 @@ from collections.abc import Callable
 from itertools import pairwise
 
 from relay import routing
+from relay.inheriting import LOG_IN
 from relay.loaded import Loaded, ProfileSection
 from relay.profiles import DEFAULT, SENDMAIL
-from relay.routing import LOG_IN, MX, NOT_OF_ONE_HOP, OUTBOX
+from relay.routing import MX, NOT_OF_ONE_HOP, OUTBOX
 
 LONGEST_NAME = 64
 

@@ -13,7 +13,7 @@ ROOT = RELAY.parent
 FLOORS = [
     {"address", "message", "mail", "reply", "entry", "options", "errors", "charsets", "encoded_word", "mailboxes", "places", "records"},
     {
-        "dialects", "people", "notify", "transfer", "patch", "contenttype", "scan", "change", "fields", "downgrade", "mime", "policy", "recipients", "headers", "wire", "rewrite", "changelines", "routing", "routes", "profiles", "addressing",
+        "dialects", "people", "notify", "transfer", "patch", "contenttype", "scan", "change", "fields", "downgrade", "mime", "policy", "recipients", "headers", "wire", "rewrite", "changelines", "routing", "inheriting", "routes", "profiles", "addressing",
         "admission", "passwords", "challenge", "dataphase", "prepare", "shares", "search", "status", "exchangers", "dsn", "retry", "dkim", "tls", "securing", "der", "auth", "oauth", "transaction", "pool", "fit", "holds", "refusals", "manners", "dane", "mtasts",
     },
     {"server", "connection", "listening", "gate", "login", "crowd", "duplicates", "descriptors", "upstream", "link", "account", "dialogue", "lookup", "resolver", "discovery", "outbox", "spool", "journal", "unixsocket", "systemd", "https", "tokenstore", "proving", "linkfault", "tlsa", "policies"},

@@ -6,11 +6,12 @@ import pytest
 
 from relay.entry import Cause
 from relay.holds import PROBE, Holds
+from relay.inheriting import inherited
 from relay.manners import PROVIDERS, Day, Manners, MannersOptions, Minute, faults, manners_of, provider_of
 from relay.pool import AUTH_PAUSE, LONGEST_PAUSE, PROOF, Pool
 from relay.refusals import About
 from relay.reply import Reply
-from relay.routing import NextHopOptions, inherited
+from relay.routing import NextHopOptions
 
 NO = Reply(451, "4.4.1", "no")
 HOUR = 3600.0

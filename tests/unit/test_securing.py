@@ -5,7 +5,8 @@ import base64
 import pytest
 
 from relay import securing
-from relay.routing import NextHopOptions, inherited, upstream_from
+from relay.inheriting import inherited
+from relay.routing import NextHopOptions, upstream_from
 
 PIN = base64.b64encode(bytes(range(32))).decode()
 OCTETS = bytes(range(32))
@@ -90,11 +91,11 @@ def test_where_a_password_would_be_anybodys(given, why):
 
 def test_pins_stay_with_their_server_and_a_proof_is_said_anew_as_a_whole():
     base = options(use_tls=True, tls_pins=(OCTETS,), tls_proof="pin", tls_minimum="1.3")
-    other = inherited(base, {"smtp_server": "other.example.com"}, {})
+    other = inherited(base, {"smtp_server": "other.example.com"}, {}, {})
     assert (other.tls_pins, other.tls_proof, securing.proof(other), other.tls_minimum) == ((), "", "pkix", "1.3")
-    same = inherited(base, {}, {})
+    same = inherited(base, {}, {}, {})
     assert same.tls_pins == (OCTETS,)
-    loose = inherited(base, {"tls_verify": False}, {})
+    loose = inherited(base, {"tls_verify": False}, {}, {})
     assert (securing.proof(loose), securing.faults(loose)) == ("none", [])
-    kept = inherited(options(use_tls=True, tls_proof="none"), {"smtp_server": "other.example.com"}, {})
+    kept = inherited(options(use_tls=True, tls_proof="none"), {"smtp_server": "other.example.com"}, {}, {})
     assert kept.tls_proof == "none"
