@@ -5,6 +5,7 @@ import os
 import pytest
 
 from relay import cli
+from tests.e2e.tools import ROOT_ONLY
 
 OK = "[notification]\nsmtp_enabled = true\nsmtp_from = bugs@example.com\n"
 HOP = OK + "smtp_server = mail.example.com\n"
@@ -286,7 +287,7 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path, capsys, mode):
     assert secret not in "\n".join(lines)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="giving a file to another group needs root")
+@ROOT_ONLY
 def test_a_foreign_group_may_not_read_it_either(tmp_path, capsys):
     file = tmp_path / "pw"
     file.write_text("x")

@@ -9,6 +9,7 @@ from relay import entry as entries
 from relay.entry import State
 from relay.errors import SpoolError
 from relay.spool import Wanted, leases
+from tests.e2e.tools import needs_root
 
 BIG = b"Subject: big\r\n\r\n" + b"x" * 400_000
 
@@ -104,8 +105,8 @@ FILE = {
 
 @pytest.mark.parametrize("what", FILE)
 def test_a_bad_body_file_is_set_aside_and_the_others_go_on(sqlite, run, caplog, what):
-    if what == "of another user" and os.geteuid() != 0:
-        pytest.skip("needs root: a file of another user")
+    if what == "of another user":
+        needs_root()
     change, reason = FILE[what]
 
     async def story():

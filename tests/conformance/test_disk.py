@@ -11,6 +11,7 @@ import pytest
 from relay.entry import State
 from relay.errors import SpoolError
 from relay.spool import Wanted, leases, writer
+from tests.e2e.tools import needs_root
 
 BIG = b"x" * 400_000
 
@@ -260,8 +261,7 @@ def test_nothing_but_a_plain_file_of_ours_is_taken_for_the_spool(sqlite, run, na
 
 
 def test_files_of_another_user_are_named_with_the_cure(sqlite, run):
-    if os.geteuid() != 0:
-        pytest.skip("needs root: a file of another user")
+    needs_root()
 
     async def story():
         async with sqlite.open():

@@ -43,21 +43,26 @@ class Disk:
         assert self.holder.stdout.readline() == b"ready\n"
         self.prefix = ("nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt")
         self.path = Path(f"/proc/{self.holder.pid}/root{self.inside}")
-        self.mount()
+        if why := self._mounted():
+            self.close()
+            missing(f"a mount of {self.kind} ({why})")
 
     def _run(self, *command):
         done = subprocess.run([*self.prefix, *command], capture_output=True, text=True)
-        if done.returncode:
-            missing(f"a mount of {self.kind} ({done.stderr.strip()})")
+        return done.stderr.strip() if done.returncode else ""
 
     def mount(self):
+        """Again, once it has been unmounted: what fails now is a fault that the test has found."""
+        assert not (why := self._mounted()), f"{self.kind} can not be mounted any more: {why}"
+
+    def _mounted(self):
+        """Mount it; why that can not be, or nothing."""
         if self.kind == "tmpfs":
-            self._run("mount", "-t", "tmpfs", "-o", ",".join(self.options), "tmpfs", self.inside)
-        else:
-            self._run("mount", "-t", self.kind, "-o", "loop", self.image, self.inside)
+            return self._run("mount", "-t", "tmpfs", "-o", ",".join(self.options), "tmpfs", self.inside)
+        return self._run("mount", "-t", self.kind, "-o", "loop", self.image, self.inside)
 
     def unmount(self):
-        self._run("umount", self.inside)
+        assert not (why := self._run("umount", self.inside)), why
 
     def cut_power(self):
         """Nothing that is not on the disk yet gets there: no data, no log of the file system."""

@@ -26,7 +26,8 @@ SQL = {
     "settle: committed": ("after", "^COMMIT .*DELETE FROM entries"),
     "defer: before the commit": ("before", r"^COMMIT .*UPDATE entries SET state = \?"),
     "defer: committed": ("after", r"^COMMIT .*UPDATE entries SET state = \?"),
-    "report: before the commit": ("before", "^COMMIT .*history.*INSERT INTO entries|^COMMIT .*INSERT INTO entries.*history"),
+    # A settled mail's row goes last: what is inserted before that is its report, and no other mail's row.
+    "report: before the commit": ("before", r"^COMMIT .*INTO history((?!DELETE FROM entries WHERE seq).)*INSERT INTO entries"),
     "checkpoint: before": ("before", "^PRAGMA wal_checkpoint"),
     "checkpoint: after": ("after", "^PRAGMA wal_checkpoint"),
     "start: before the layout": ("after", "^PRAGMA journal_mode"),

@@ -103,3 +103,13 @@ def test_promises_1_and_3_the_power_is_cut_over_the_outbox(relay, sink, disk, so
         assert data.partition(b"\r\n\r\n")[2] == octets(token).partition(b"\r\n\r\n")[2], f"CORRUPT: {token}"
     assert len(list((small.path / "outbox" / "envelope").iterdir())) == len(found)
     print(f"outbox: {len(times)} cuts, {len(acknowledged)} acknowledged, 0 lost, 0 doubled")
+
+
+def test_a_file_system_that_can_not_be_mounted_again_is_no_skip(disk):
+    """What a power cut has ruined is a finding; only a machine that can not mount at all leaves these tests out."""
+    one = disk("ext4")
+    one.unmount()
+    with one.image.open("r+b") as file:
+        file.write(bytes(1 << 20))
+    with pytest.raises(AssertionError, match="ext4 can not be mounted any more"):
+        one.mount()

@@ -86,6 +86,8 @@ def test_promises_1_and_3_killed_at_a_step_inside(relay, sink, group, soak):
                 one.kill()
                 break
             kills += 1
+    if group == "report":
+        assert any(kind == "refuse" for _, kind in acknowledged), "killed at another mail's commit"
     twice = finish(one, sink, acknowledged, kills)
     if group == "start":
         assert not twice, "nothing had been answered by the next hop"

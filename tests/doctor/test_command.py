@@ -5,10 +5,7 @@ import os
 import subprocess
 import sys
 
-import pytest
-
-from tests.e2e.hop import closed_port
-from tests.e2e.tools import ROOT, until
+from tests.e2e.tools import ROOT, ROOT_ONLY, closed_port, until
 
 
 def rows_of(relay, *arguments, status=None):
@@ -145,7 +142,7 @@ def test_a_test_mail_without_a_relay(relay, hop):
     assert hop.subjects == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes another user")
+@ROOT_ONLY
 def test_as_the_web_servers_user(relay, hop):
     relay.set_hop(hop.port).start()
     tcp, unix = of(rows_of(relay, "--as", "nobody", status=1), "user")
@@ -165,7 +162,7 @@ def test_as_nobody_that_there_is(relay, hop):
     assert row["text"] == "this host has no such user"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes a user without rights")
+@ROOT_ONLY
 def test_who_is_not_root_can_not_become_another(tmp_path):
     from relay.doctor import other_user
 

@@ -7,7 +7,7 @@ import pytest
 
 from relay.address import parse
 from relay.doctor.hop import hops_of
-from tests.e2e.hop import closed_port
+from tests.e2e.tools import closed_port
 
 STAGES = ["dns", "tcp", "greeting", "tls", "ehlo", "auth", "sender"]
 

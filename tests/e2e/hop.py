@@ -129,10 +129,3 @@ def relay(daemon):
     daemon.command = Administrator(daemon).command
     daemon.run_json = lambda *arguments: daemon.run(*arguments, "--json").stdout
     return daemon
-
-
-def closed_port():
-    """A port on which nobody listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]

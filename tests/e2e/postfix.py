@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from tests.e2e.tools import PASSWORD, USER, answers, free_port, missing, until
+from tests.e2e.tools import PASSWORD, USER, answers, free_port, missing, needs_root, until
 
 MAILBOXES = [
     "a@example.org",
@@ -233,8 +233,7 @@ scope = smtp
 
 @pytest.fixture(scope="session")
 def postfix_server(tmp_path_factory, certificates):
-    if os.geteuid() != 0:
-        missing("root")
+    needs_root()
     for program in ("postfix", "dovecot"):
         if not shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin"):
             missing(program)

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.daemon import Daemon
-from tests.e2e.hop import Administrator, closed_port, hopping
-from tests.e2e.tools import ROOT, until
+from tests.e2e.hop import Administrator, hopping
+from tests.e2e.tools import ROOT, ROOT_ONLY, closed_port, until
 
-ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 NOBODY = 65534
 
 

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from tests.e2e.hop import closed_port
-from tests.e2e.tools import until
+from tests.e2e.tools import closed_port, until
 
 MAIL = b"Subject: %s\r\n\r\nx\r\n"
 

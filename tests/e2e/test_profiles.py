@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from relay import cli
-from tests.e2e.hop import closed_port
-from tests.e2e.tools import free_port, until
+from tests.e2e.tools import closed_port, free_port, until
 
 MAILS = sorted((Path(__file__).parents[1] / "data" / "tracker-mail").glob("*.eml"))
 

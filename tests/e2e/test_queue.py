@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.e2e.hop import closed_port
+from tests.e2e.tools import closed_port
 
 USER_NAME = pwd.getpwuid(os.getuid()).pw_name
 

@@ -10,8 +10,7 @@ import time
 
 import pytest
 
-from tests.e2e.hop import closed_port
-from tests.e2e.tools import ROOT, until
+from tests.e2e.tools import ROOT, closed_port, until
 
 TRAC = b"X-Trac-Project: %s\r\nX-Trac-Ticket-ID: %d\r\nSubject: [%s] #%d: Crane\r\n\r\nhello\r\n"
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import socket
 import time
 from pathlib import Path
@@ -20,10 +21,26 @@ def missing(what):
     pytest.skip(message)
 
 
+def needs_root():
+    """Leave a test out for who is not root."""
+    if os.geteuid() != 0:
+        missing("root")
+
+
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0 and os.environ.get("CI") != "true", reason="needs root")
+"""For a test that only root can do: left out for others, but never in continuous integration."""
+
+
 def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
+    """A port that nobody has, below those that the system gives to clients: no connection takes it meanwhile."""
+    while True:
+        with contextlib.suppress(OSError), socket.socket() as sock:
+            sock.bind(("127.0.0.1", random.randrange(12_000, 32_000)))
+            return sock.getsockname()[1]
+
+
+closed_port = free_port
+"""A port on which nobody listens."""
 
 
 def until(condition, what, seconds=30):

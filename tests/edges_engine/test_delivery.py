@@ -1,8 +1,6 @@
 """The engine with fakes: what becomes of mail, of its recipients, and of faults on the way."""
 
 import asyncio
-import email
-import email.policy
 import logging
 from dataclasses import replace
 
@@ -18,19 +16,9 @@ from relay.prepare import Prepared
 from relay.reply import Reply
 from relay.retry import RetryOptions
 from relay.routing import Route
+from tests.edges_engine.said import failed, reports
 
 DAY = 86400
-
-
-def reports(house):
-    """The reports in the spool, as (entry, parsed mail)."""
-    entries = [e for e in house.spool.entries() if e.report]
-    return [(e, email.message_from_bytes(house.spool.bodies[e.id], policy=email.policy.default)) for e in entries]
-
-
-def failed(parsed):
-    """The Final-Recipients of a report."""
-    return [group["Final-Recipient"] for group in parsed.get_payload(1).get_payload()[1:]]
 
 
 def test_a_mail_goes_its_road_and_becomes_history(house, caplog):

@@ -1,24 +1,11 @@
 """The engine at its end: what is under way ends or stays due, and nothing hangs."""
 
 import asyncio
-import email
-import email.policy
 
 from relay import delivery
 from relay.entry import State
 
 DAY = 86400
-
-
-def reports(house):
-    """The reports in the spool, as (entry, parsed mail)."""
-    entries = [e for e in house.spool.entries() if e.report]
-    return [(e, email.message_from_bytes(house.spool.bodies[e.id], policy=email.policy.default)) for e in entries]
-
-
-def failed(parsed):
-    """The Final-Recipients of a report."""
-    return [group["Final-Recipient"] for group in parsed.get_payload(1).get_payload()[1:]]
 
 
 def test_drain_lets_running_attempts_end(house, say):

@@ -1,8 +1,6 @@
 """The engine and its spool: leases, a spool that fails, clocks that jump, as many at once as there are workers."""
 
 import asyncio
-import email
-import email.policy
 from dataclasses import replace
 
 import pytest
@@ -11,19 +9,9 @@ from relay import journal
 from relay.entry import Attempt, State
 from relay.prepare import Prepared
 from relay.spool import Wanted
+from tests.edges_engine.said import reports
 
 DAY = 86400
-
-
-def reports(house):
-    """The reports in the spool, as (entry, parsed mail)."""
-    entries = [e for e in house.spool.entries() if e.report]
-    return [(e, email.message_from_bytes(house.spool.bodies[e.id], policy=email.policy.default)) for e in entries]
-
-
-def failed(parsed):
-    """The Final-Recipients of a report."""
-    return [group["Final-Recipient"] for group in parsed.get_payload(1).get_payload()[1:]]
 
 
 def test_never_more_under_way_than_workers_and_a_slow_one_stops_no_other(house, say):

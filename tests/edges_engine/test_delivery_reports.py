@@ -11,19 +11,9 @@ from relay.entry import Cause, Disposition, Outcome, State
 from relay.prepare import Prepared
 from relay.reply import Reply
 from relay.retry import RetryOptions
+from tests.edges_engine.said import failed, reports
 
 DAY = 86400
-
-
-def reports(house):
-    """The reports in the spool, as (entry, parsed mail)."""
-    entries = [e for e in house.spool.entries() if e.report]
-    return [(e, email.message_from_bytes(house.spool.bodies[e.id], policy=email.policy.default)) for e in entries]
-
-
-def failed(parsed):
-    """The Final-Recipients of a report."""
-    return [group["Final-Recipient"] for group in parsed.get_payload(1).get_payload()[1:]]
 
 
 def test_the_report_is_in_the_same_settle_as_the_answer(house, say):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from relay import cli
+from tests.e2e.tools import ROOT_ONLY
 from tests.oauth.commands import HEAD, SECRET, fetch, files, page_of, status
 
 # --- without a person; status, refresh, revoke -----------------------------------------------------
@@ -109,7 +110,7 @@ def test_no_upstream_has_tokens(tmp_path, capsys):
     assert capsys.readouterr().err == "tracker-relay: no upstream has oauth: see docs/upstreams.md\n"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@ROOT_ONLY
 def test_root_leaves_no_file_of_its_own(token_server, certificates):
     """pytest's own folders are closed to others: this one is not."""
     with tempfile.TemporaryDirectory(prefix="tracker-relay-auth-") as name:
@@ -129,7 +130,7 @@ def test_root_leaves_no_file_of_its_own(token_server, certificates):
         assert {path.stat().st_uid for path in made} == {12345}
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
+@ROOT_ONLY
 def test_a_stranger_is_told_whom_to_be(token_server):
     with tempfile.TemporaryDirectory(prefix="tracker-relay-auth-") as name:
         folder = Path(name)

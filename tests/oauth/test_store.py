@@ -10,6 +10,7 @@ import textwrap
 import pytest
 
 from relay.tokenstore import StoreFault, TokenStore
+from tests.e2e.tools import needs_root
 
 
 def test_what_is_stored_is_loaded(store):
@@ -60,8 +61,7 @@ def test_what_is_not_ours_is_refused(store, tmp_path, spoil):
             store.folder.rename(tmp_path / "x")
             store.folder.symlink_to(tmp_path / "x")
         case "owner" | "folder's owner":
-            if os.geteuid() != 0:
-                pytest.skip("only root can give a file away")
+            needs_root()
             os.chown(file if spoil == "owner" else store.folder, 12345, 12345)
     with pytest.raises(StoreFault):
         store.load("a")

@@ -3,13 +3,14 @@
 import bz2
 import functools
 import json
-import os
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+from tests.e2e.tools import missing
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "contrib" / "selinux"
@@ -18,13 +19,6 @@ HEADERS = Path("/usr/share/selinux/devel/Makefile")
 TO_CIL = Path("/usr/libexec/selinux/hll/pp")
 SYSTEM_PYTHON = "/usr/bin/python3"
 """Debian's own: setools is a package of its."""
-
-
-def missing(what):
-    message = f"left out: {what} is missing; run ./test selinux as root on Debian"
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
 
 
 def tool(*arguments, status=0, **more):

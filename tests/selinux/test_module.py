@@ -1,7 +1,6 @@
 """The SELinux module: it compiles, links with Debian's whole policy, and keeps what it promises there."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from relay import places
+from tests.e2e.tools import missing, needs_root
 
 SOURCE = Path(__file__).resolve().parents[2] / "contrib" / "selinux"
 LABELS = {
@@ -99,8 +99,9 @@ def test_an_exception_for_no_property_is_named(linked, tmp_path):
 @pytest.fixture(scope="module")
 def store(needed, tmp_path_factory):
     """A copy of this host's policy store, and a way to run the Makefile on it as an administrator would."""
-    if os.geteuid() != 0 or not Path("/var/lib/selinux/default").exists():
-        pytest.skip("left out: the store of selinux-policy-default can be read by root only")
+    needs_root()
+    if not Path("/var/lib/selinux/default").exists():
+        missing("the store of selinux-policy-default")
     root = tmp_path_factory.mktemp("store")
     shutil.copytree("/var/lib/selinux", root / "var/lib/selinux", symlinks=True)
     shutil.copytree("/etc/selinux", root / "etc/selinux", symlinks=True)

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.e2e.tools import ROOT, until
+from tests.e2e.tools import ROOT, ROOT_ONLY, until
 from tests.sendmail.conftest import COMMAND, Ended
 
 SAID_NOTHING = Ended(0, "", "")
@@ -170,7 +170,7 @@ def test_without_a_relay_it_is_to_be_tried_again(drop_in, tmp_path):
     assert ended == Ended(75, "", said)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="another user is needed")
+@ROOT_ONLY
 def test_a_user_who_may_read_nothing_but_the_socket(relay, drop_in, tmp_path):
     """The drop-in works for users who may not read config.ini: the socket's place follows from its path."""
     daemon = relay()

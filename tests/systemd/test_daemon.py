@@ -7,10 +7,11 @@ import smtplib
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+
+from tests.e2e.tools import until
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTIVATE = shutil.which("systemd-socket-activate")
@@ -23,13 +24,6 @@ hostname = relay.example.com
 smtp_enabled = true
 smtp_from = trac@tracker.example.com
 """
-
-
-def until(condition, seconds=30):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 class Service:
@@ -61,7 +55,7 @@ class Service:
                 stdout=output,
                 stderr=output,
             )
-        until(self._listens)
+        until(self._listens, "a listener")
         return self
 
     def _listens(self):
@@ -111,9 +105,9 @@ def test_a_mail_that_comes_before_the_relay_starts_it_and_is_taken(service):
         ready == f"READY=1\nSTATUS=listening on 127.0.0.1:{service.port}, unix:{service.folder}/var/submission.sock;"
         f" mail goes to the outbox {service.folder}/var/outbox"
     )
-    until(lambda: service.mails() == 1)
+    until(lambda: service.mails() == 1, "1 mails")
     service.send()
-    until(lambda: service.mails() == 2)
+    until(lambda: service.mails() == 2, "2 mails")
     service.process.send_signal(signal.SIGTERM)
     service.heard("STOPPING=1")
     assert service.process.wait(30) == 0
@@ -132,7 +126,7 @@ def test_a_reload_is_told_with_what_became_of_it(service):
     service.heard("RELOADING=1")
     assert service.heard("READY=1") == "READY=1\nSTATUS=the old configuration stays: see the log"
     service.send()
-    until(lambda: service.mails() == 2)
+    until(lambda: service.mails() == 2, "2 mails")
 
 
 def test_signs_of_life_come_from_the_running_daemon(service):

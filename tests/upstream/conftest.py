@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import random
-import socket
 import ssl
 from dataclasses import dataclass, field
 
@@ -21,6 +20,7 @@ from relay.resolver import Resolver
 from relay.routing import Route, Upstream, mx_from, route
 from relay.transaction import Timeouts
 from relay.upstream import Upstreams
+from tests.e2e.tools import free_port
 from tests.nameserver import Zone, serving
 
 PASSWORD = "hunter2"
@@ -278,12 +278,6 @@ def run():
         return asyncio.run(bounded())
 
     return run_bounded
-
-
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 class Net:
