@@ -5,7 +5,6 @@ import gc
 import os
 import random
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -25,8 +24,19 @@ from relay.events import Events
 from relay.gate import gate_of
 from relay.hops import VERBS, Hops
 from relay.https import Browser
+from relay.limits import Meter
 from relay.listening import Listener
-from relay.loaded import Configuration, Reloaded, needs_restart, profiles_of, routes_of, token_folder, upstreams_of
+from relay.loaded import (
+    Configuration,
+    Reloaded,
+    hostname_of_system,
+    limits_of,
+    needs_restart,
+    profiles_of,
+    routes_of,
+    token_folder,
+    upstreams_of,
+)
 from relay.mail import Mail
 from relay.message import Body, Message
 from relay.policies import Policies
@@ -84,7 +94,7 @@ class Relay:
             reports,
             profiles=lambda: [profile.name for profile in self.setting.profiles],
         )
-        self.duplicates = Duplicates()
+        self.duplicates, self.meter = Duplicates(), Meter()
         self.gate = gate_of(configuration.listener)
         self.listener = Listener(self._listener_setting(), configuration.submission_socket, service.sockets)
         wake, lift = self.delivery.wake, self.upstreams.forgive
@@ -123,6 +133,7 @@ class Relay:
             self._assigned,
             self.duplicates,
             self.gate,
+            limits_of(self.configuration, self.meter),
         )
 
     def _assigned(self, entry: Entry, message: Message) -> Entry:
@@ -300,20 +311,14 @@ class Relay:
 
 def setting_of(configuration: Configuration) -> Setting:
     """The part of the configuration that decides about mail."""
-    hostname = configuration.listener.hostname or _hostname()
-    gateway_id = configuration.listener.gateway_id or hostname
     listener = configuration.listener
+    hostname = listener.hostname or hostname_of_system()
     profiles, routes = profiles_of(configuration), routes_of(configuration)
-    return Setting(profiles, hostname, gateway_id, listener.catch_all, configuration.users, routes)
+    return Setting(profiles, hostname, listener.gateway_id or hostname, listener.catch_all, configuration.users, routes)
 
 
 def _id() -> str:
     return new_id(time.time(), random.getrandbits(30))
-
-
-def _hostname() -> str:
-    name = socket.gethostname()
-    return name if name.isascii() and name.replace("-", "").replace(".", "").isalnum() else "localhost"
 
 
 def run(path: Path) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from relay import dkim, gate, oauth_checks, passwords, routing
 from relay.admission import Listen
+from relay.client_checks import CLIENT_CHECKS
 from relay.loaded import Loaded
 from relay.profile_checks import PROFILE_CHECKS
 from relay.profiles import DEFAULT
@@ -218,6 +219,7 @@ CHECKS: tuple[Callable[[Loaded], None], ...] = (
     _clashes,
     *PROFILE_CHECKS,
     *ROUTE_CHECKS,
+    *CLIENT_CHECKS,
     oauth_checks.tokens,
     _dropping,
     _short_addresses,

@@ -17,6 +17,7 @@ from relay.checks import CHECKS
 from relay.exchangers import MxOptions
 from relay.inifile import SECRET_MODES, Fault, IniFile, Value
 from relay.journal import LogOptions
+from relay.limits import ProfileLimits
 from relay.loaded import Configuration, Loaded, ProfileSection
 from relay.manners import MannersOptions
 from relay.oauth import OAuthOptions
@@ -71,7 +72,7 @@ class _Reader:
             if not kinds_of(section) and section not in (USERS, "DEFAULT"):
                 self.faults.append(Fault(self.ini.lines[section], section, "", _no_section(section)))
         made = {section: self._section(section) for section in SECTIONS}
-        policy, *hop = made["notification"]
+        policy, *hop, limits = made["notification"]
         next_hop = _next_hop(*hop)
         return Configuration(
             self.path,
@@ -86,9 +87,11 @@ class _Reader:
             cast(LogOptions, made["log"][0]),
             cast(StatusOptions, made["status"][0]),
             self._users(),
-            tuple(self._profile(section, policy, next_hop) for section, _ in self._prefixed("notification")),
+            tuple(self._profile(section, policy, next_hop, limits) for section, _ in self._prefixed("notification")),
             tuple((name, _next_hop(*self._section(section))) for section, name in self._prefixed("upstream")),
             tuple((name, *self._section(section)) for section, name in self._prefixed("route")),
+            limits,
+            tuple((name, *self._section(section)) for section, name in self._prefixed("client")),
         )
 
     def _prefixed(self, wanted: str) -> list[tuple[str, str]]:
@@ -96,7 +99,7 @@ class _Reader:
         split = [(section, *section.partition(":")[::2]) for section in self.ini.sections]
         return [(section, name) for section, prefix, name in split if prefix == wanted and name]
 
-    def _profile(self, section: str, policy: Policy, next_hop: NextHopOptions) -> ProfileSection:
+    def _profile(self, section: str, policy: Policy, next_hop: NextHopOptions, limits: ProfileLimits) -> ProfileSection:
         """A [notification:NAME]: what it says itself over what it inherits."""
         own = self._given(section)
         return ProfileSection(
@@ -104,6 +107,7 @@ class _Reader:
             dataclasses.replace(policy, **own[Policy]),
             inheriting.inherited(next_hop, own[NextHopOptions], own[OAuthOptions], own[MannersOptions]),
             own[MatchOptions].get("match", ()),
+            dataclasses.replace(limits, **own[ProfileLimits]),
         )
 
     def _users(self) -> tuple[User, ...]:

@@ -27,6 +27,7 @@ from relay.admission import ListenerOptions
 from relay.duplicates import Duplicates
 from relay.entry import Client, Entry
 from relay.gate import Gate, upgraded
+from relay.limits import Limits
 from relay.message import Message
 from relay.reply import Reply, wire_form
 from relay.spool import Spool
@@ -72,6 +73,7 @@ class Setting:
     assigned: Callable[[Entry, Message], Entry] = lambda entry, _message: entry
     duplicates: Duplicates = field(default_factory=Duplicates)
     gate: Gate = field(default_factory=Gate)
+    limits: Limits = field(default_factory=Limits)
 
 
 Met = Callable[[Client, ListenerOptions], Reply | None]
@@ -84,8 +86,7 @@ class Connection(SMTP):
     """
 
     def __init__(self, setting: Setting, listener: str, met: Met, ended: Callable[["Connection"], None]) -> None:
-        # The base's own __init__ walks all members twice, makes streams and asks the resolver for our
-        # name: a fifth of the cost of a mail. None of what it sets up is used here.
+        # The base's own __init__ walks all members twice, makes streams, asks the resolver for our name: not used.
         self.loop = asyncio.get_running_loop()
         self.setting = setting
         self.hostname = setting.hostname

@@ -1,5 +1,6 @@
 """Loaded: one frozen Configuration, and the faults and warnings that reading it brought."""
 
+import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from relay.admission import ListenerOptions
 from relay.exchangers import MxOptions
 from relay.inifile import Fault, IniFile
 from relay.journal import LogOptions
+from relay.limits import ClientOptions, Limits, Meter, ProfileLimits
 from relay.people import User
 from relay.policy import Policy
 from relay.profiles import DEFAULT, Match, Profile
@@ -28,6 +30,7 @@ class ProfileSection:
     policy: Policy
     next_hop: NextHopOptions
     match: tuple[Match, ...] = ()
+    limits: ProfileLimits = ProfileLimits()
 
     @property
     def name(self) -> str:
@@ -57,11 +60,15 @@ class Configuration:
     """Every [upstream:NAME]."""
     routes: tuple[tuple[str, RouteOptions], ...] = ()
     """Every [route:NAME], in file order."""
+    limits: ProfileLimits = ProfileLimits()
+    """Those of [notification]."""
+    clients: tuple[tuple[str, ClientOptions], ...] = ()
+    """Every [client:NAME], in file order."""
 
     @property
     def notifications(self) -> tuple[ProfileSection, ...]:
         """[notification], then the profiles."""
-        return (ProfileSection(DEFAULT, self.policy, self.next_hop), *self.profiles)
+        return (ProfileSection(DEFAULT, self.policy, self.next_hop, limits=self.limits), *self.profiles)
 
     @property
     def submission_socket(self) -> str:
@@ -100,6 +107,18 @@ def upstreams_of(configuration: Configuration) -> list[Upstream]:
     used += [one.upstreams for one in routes_of(configuration)]
     found = {up.name: up for upstreams in used for up in upstreams}
     return list(found.values()) + [upstream_from(hop, n) for n, hop in configuration.upstreams if n not in found]
+
+
+def hostname_of_system() -> str:
+    """This host's name, where it is one."""
+    name = socket.gethostname()
+    return name if name.isascii() and name.replace("-", "").replace(".", "").isalnum() else "localhost"
+
+
+def limits_of(configuration: Configuration, meter: Meter) -> Limits:
+    """What clients and profiles may do, counted by `meter`."""
+    limited = {one.name: one.limits for one in configuration.notifications if one.limits != ProfileLimits()}
+    return Limits(configuration.clients, limited, meter)
 
 
 def token_folder(configuration: Configuration) -> Path:

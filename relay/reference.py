@@ -42,6 +42,11 @@ _HEADS = {
         "    Mail that `match` fits goes to these next hops instead of its profile's; the first route of the file",
         "    wins, recipient by recipient. The log-in is that of the [upstream:NAME], so a sender can have his own.",
     ),
+    "client:NAME": (
+        "    What clients may do that `match` fits: the first section of the file that fits one limits it, and counts",
+        "    what all of its clients do together; a restart forgets the count. A client that none fits may do anything",
+        "    that [listener] allows.",
+    ),
     "user:NAME": ("    The long form of a line in [users]; NAME is the login.",),
 }
 

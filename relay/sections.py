@@ -6,6 +6,7 @@ from typing import Any
 from relay.admission import ListenerOptions
 from relay.exchangers import MxOptions
 from relay.journal import LogOptions
+from relay.limits import ClientOptions, ProfileLimits
 from relay.manners import MannersOptions
 from relay.oauth import OAuthOptions
 from relay.people import UserOptions
@@ -23,7 +24,7 @@ SECTIONS: dict[str, tuple[type, ...]] = {
     "listener": (ListenerOptions,),
     "spool": (SpoolOptions,),
     "retry": (RetryOptions,),
-    "notification": (Policy, NextHopOptions, OAuthOptions, MannersOptions),
+    "notification": (Policy, NextHopOptions, OAuthOptions, MannersOptions, ProfileLimits),
     "timeouts": (Timeouts,),
     "dns": (DnsOptions,),
     "mx": (MxOptions,),
@@ -34,10 +35,11 @@ SECTIONS: dict[str, tuple[type, ...]] = {
 USERS = "users"
 """The section of free names: `login = Full Name <address>`."""
 PREFIXED: dict[str, tuple[type, ...]] = {
-    "notification": (MatchOptions, Policy, NextHopOptions, OAuthOptions, MannersOptions),
+    "notification": (MatchOptions, Policy, NextHopOptions, OAuthOptions, MannersOptions, ProfileLimits),
     "user": (UserOptions,),
     "upstream": (NextHopOptions, OAuthOptions, MannersOptions, SharingOptions),
     "route": (RouteOptions,),
+    "client": (ClientOptions,),
 }
 """Sections of the form [PREFIX:NAME], one for each name."""
 

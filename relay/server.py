@@ -142,7 +142,12 @@ class Session(Connection):
         if self.must_log_in and not self.client.user:
             return self.refuse(Reply(530, "5.7.0", "log in first: this host may not send without"), "MAIL")
         transaction = _Transaction(path)
-        refusal = self._parameters(transaction, rest) or _needs_smtputf8(path, transaction) or self._room(transaction)
+        refusal = (
+            self._parameters(transaction, rest)
+            or _needs_smtputf8(path, transaction)
+            or self._room(transaction)
+            or self.setting.limits.sender(self.client, path, self.loop.time())
+        )
         if refusal:
             return self.refuse(refusal, "MAIL")
         self._transaction = transaction
@@ -182,12 +187,15 @@ class Session(Connection):
             return self.refuse(Reply(503, "5.5.1", "MAIL comes first"), "RCPT")
         if argument[:3].upper() != b"TO:":
             return self.refuse(Reply(501, "5.5.4", "RCPT TO:<address>"), "RCPT")
+        limits = self.setting.limits
         over = admission.recipients(transaction.named, self.setting.options)
-        if over:
+        if over := over or limits.recipients(self.client, self.loop.time()):
             known, transaction.over = transaction.over is not None, over
             return self.refuse(over, "RCPT", known=known)
         transaction.named += 1
         accepted = _recipient(argument[3:], transaction)
+        if isinstance(accepted, Address):
+            accepted = limits.recipient(self.client, accepted) or accepted
         if isinstance(accepted, Reply):
             transaction.refused.append(journal.escaped(argument[3:].decode("utf-8", "replace").strip()))
             return self.refuse(accepted, "RCPT")
@@ -293,6 +301,10 @@ class Session(Connection):
             summary=encoded_word.decode(mail.text("subject")[:1000])[:200],
             events=(Event(now, "accepted", f"from {self.client.shown} by {self.client.listener}"),),
         )
+
+        limits = setting.limits
+        if limits.profiles and (over := limits.profile(setting.assigned(entry, mail).profile, self.loop.time())):
+            return over
 
         async def keep() -> str:
             mine = setting.assigned(entry, mail)

@@ -14,11 +14,11 @@ FLOORS = [
     {"address", "message", "mail", "reply", "entry", "options", "errors", "charsets", "encoded_word", "mailboxes", "places", "records"},
     {
         "dialects", "people", "notify", "transfer", "patch", "contenttype", "scan", "change", "fields", "downgrade", "mime", "policy", "recipients", "headers", "wire", "rewrite", "changelines", "routing", "inheriting", "routes", "profiles", "addressing",
-        "admission", "passwords", "challenge", "dataphase", "prepare", "shares", "search", "status", "exchangers", "dsn", "retry", "dkim", "tls", "securing", "der", "auth", "oauth", "transaction", "pool", "fit", "holds", "refusals", "manners", "dane", "mtasts",
+        "admission", "limits", "passwords", "challenge", "dataphase", "prepare", "shares", "search", "status", "exchangers", "dsn", "retry", "dkim", "tls", "securing", "der", "auth", "oauth", "transaction", "pool", "fit", "holds", "refusals", "manners", "dane", "mtasts",
     },
     {"server", "connection", "listening", "gate", "login", "crowd", "duplicates", "descriptors", "upstream", "link", "account", "dialogue", "lookup", "resolver", "discovery", "outbox", "spool", "journal", "unixsocket", "systemd", "https", "tokenstore", "proving", "linkfault", "tlsa", "policies"},
     {"delivery", "history", "reports", "events", "queue", "hops", "renewal", "tokens"},
-    {"config", "loaded", "inifile", "sections", "secretfile", "checks", "profile_checks", "route_checks", "oauth_checks", "authorize", "reference", "app", "statuspage", "web", "cli", "commands", "control", "explain", "importing", "sendmail", "doctor", "__main__"},
+    {"config", "loaded", "inifile", "sections", "secretfile", "checks", "profile_checks", "route_checks", "client_checks", "oauth_checks", "authorize", "reference", "app", "statuspage", "web", "cli", "commands", "control", "explain", "importing", "sendmail", "doctor", "__main__"},
 ]  # fmt: skip
 BANNED_BELOW_2 = {"asyncio", "socket", "ssl", "os", "time", "random", "threading", "logging"}
 EDGES = [
