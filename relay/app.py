@@ -109,7 +109,7 @@ class Relay:
         policies = Policies(kept, lambda: self.discovery.resolver, Browser().get, time.time)
         self.discovery = Discovery(
             Resolver(configuration.dns),
-            self.upstreams.attempt,
+            self.upstreams,
             time.time,
             random.random,
             lambda: (self.setting.hostname, self.setting.gateway_id),
@@ -304,7 +304,7 @@ class Relay:
             return deferral
         if route.upstream.is_outbox:
             return await outbox.deliver(route, mail, time.time)
-        if route.upstream.is_mx:
+        if route.upstream.is_discovered:
             return await self.discovery.attempt(route, mail)
         return await self.upstreams.attempt(route, mail)
 

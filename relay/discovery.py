@@ -1,6 +1,7 @@
 """Discovery: the hosts behind a next hop that DNS has to name, and one attempt that goes through them.
 
-1. Ask for the MX of the domain; `exchangers.py` decides who comes in question, and in which order.
+1. Ask for the MX of the domain; `exchangers.py` decides who comes in question, and in which order. For a server
+   srv:DOMAIN ask for its SRV records, and `services.py` decides.
 2. Ask for the addresses of all these side by side, and leave out ourselves (RFC 5321 5.1).
 3. Attempt at the first; where it can not be reached, at the next: `routing.instead` decides, as for any next hop.
 
@@ -11,21 +12,23 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from relay import exchangers, journal
+from relay import exchangers, journal, services
 from relay.admission import Listen
 from relay.entry import Attempt, Cause, Outcome
 from relay.errors import DnsFault, HopError
 from relay.exchangers import Draw, Host
 from relay.mail import Mail
 from relay.mtasts import Policy
+from relay.records import Answer
 from relay.reply import Reply
 from relay.resolver import Resolver
 from relay.routing import LISTED, UNLISTED, Route, Upstream, instead
 from relay.transaction import all_alike
+from relay.upstream import Upstreams
 
 AT_ONCE, AT_ONCE_PER_DOMAIN = 100, 10
 """Attempts under way at direct delivery, and for one domain: a mail may have a thousand recipients' domains."""
@@ -53,13 +56,13 @@ def _unknown(fault: DnsFault, domain: str) -> Nowhere:
 
 @dataclass(slots=True)
 class Discovery:
-    """`carry` makes one attempt at one host; `names` are this relay's own, `listening` says where it listens.
+    """`names` are this relay's own, `listening` says where it listens: MX that lead there are left out.
 
     `policies` gives MTA-STS policies; None: they are not heeded.
     """
 
     resolver: Resolver
-    carry: Callable[[Route, Mail], Awaitable[Attempt]]
+    upstreams: Upstreams
     clock: Callable[[], float]
     draw: Draw
     names: Callable[[], Sequence[str]] = lambda: ()
@@ -71,30 +74,34 @@ class Discovery:
     _users: dict[str, int] = field(default_factory=dict)
 
     async def attempt(self, route: Route, mail: Mail) -> Attempt:
-        """One attempt at the hosts of a route's domain, in order. Never raises for what DNS or a peer does."""
+        """One attempt at the hosts of a route, in order. Never raises for what DNS or a peer does."""
         started = self.clock()
         try:
             hosts = await self.hosts(route.upstream, route.domain)
         except Nowhere as fault:
+            if fault.cause is Cause.DNS and fault.reply.transient:
+                self.upstreams.unknown(route.upstream, fault.reply, fault.cause)
             outcomes = all_alike(mail.envelope.recipients, fault.reply, fault.cause, fault.host)
             return Attempt(started, route.upstream.name, outcomes, delays=(0.0, 0.0, self.clock() - started, 0.0))
+        # What may stand in for all of them is no matter of theirs: `delivery` goes there.
+        first = replace(route, upstream=hosts[0], fallbacks=hosts[1:])
+        if not route.upstream.is_mx:
+            return await self._through(first, mail)
         async with self._place(route.domain):
-            return await self._through(replace(route, upstream=hosts[0], fallbacks=hosts[1:]), mail)
+            return await self._through(first, mail)
 
     async def _through(self, route: Route, mail: Mail) -> Attempt:
         """Host by host. What the last one that was asked about a recipient said is that recipient's outcome."""
         outcomes: dict[str, Outcome] = {}
         while True:
-            attempt = await self.carry(route, mail)
+            attempt = await self.upstreams.attempt(route, mail)
             outcomes.update((outcome.origin, outcome) for outcome in attempt.outcomes)
-            following = instead(route, mail, attempt)
+            following = [] if _refused(attempt) else instead(route, mail, attempt)
             if not following:
                 return replace(attempt, outcomes=tuple(outcomes.values()))
             [(route, mail)] = following
             reply = outcomes[mail.envelope.recipients[0].origin].reply
-            journal.info(
-                "", f"{attempt.upstream}: {reply}: the next host for {route.domain} is {route.upstream.server}"
-            )
+            journal.info("", f"{attempt.upstream}: {reply}: the next host is {route.upstream.server}")
 
     @contextlib.asynccontextmanager
     async def _place(self, domain: str) -> AsyncIterator[None]:
@@ -109,8 +116,53 @@ class Discovery:
             if not self._users[domain]:
                 del self._users[domain], self._each[domain]
 
-    async def hosts(self, upstream: Upstream, domain: str) -> tuple[Upstream, ...]:
-        """The hosts that take the domain's mail, each as a next hop of its own, the best first. Raises Nowhere."""
+    async def hosts(self, upstream: Upstream, domain: str = "") -> tuple[Upstream, ...]:
+        """The hosts behind a next hop, each as one of its own, the best first; `domain` for `mx`. Raises Nowhere."""
+        if upstream.is_mx:
+            found = await self._exchangers(upstream, domain)
+            wanted = upstream.sts and not exchangers.literal(domain)
+            policy = await self.policies.of(domain) if self.policies and wanted else None
+            return tuple(self._hop(upstream, host, policy, domain) for host in found)
+        return await self._services(upstream, services.domain_of(upstream.server))
+
+    async def _services(self, upstream: Upstream, domain: str) -> tuple[Upstream, ...]:
+        """The hosts that take our submissions. Whatever DNS says, it is a fault that passes: somebody can mend it."""
+        asked = services.questions(domain, upstream.tls)
+        answers = await asyncio.gather(*(self.resolver.ask(n, "SRV") for n in asked.values()), return_exceptions=True)
+        known: dict[str, Answer] = {}
+        fault: DnsFault | None = None
+        for mode, answer in zip(asked, answers, strict=True):
+            if isinstance(answer, DnsFault):
+                fault = answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                known[mode] = answer
+        found, strange = services.offered(domain, known, upstream.targets, self.draw)
+        hosts = [Host(name, authentic=False) for name in dict.fromkeys(service.host for service in found)]
+        resolved, unresolved = await self._resolved(hosts, upstream.ip)
+        addresses = {host.name: host.addresses for host in exchangers.shortened(resolved)}
+        hops = [
+            replace(
+                upstream,
+                server=service.host,
+                port=service.port,
+                tls=service.tls,
+                authentic=service.authentic,
+                addresses=addresses[service.host],
+            )
+            for service in found
+            if service.host in addresses
+        ]
+        if not hops:
+            text = str(fault or unresolved or "")
+            if not text and found:
+                text = f"{', '.join(host.name for host in hosts)}: no address"
+            raise Nowhere(Reply(451, "4.4.3", text or services.nobody(domain, upstream.tls, strange)), domain)
+        return tuple(hops)
+
+    async def _exchangers(self, upstream: Upstream, domain: str) -> Sequence[Host]:
+        """The hosts that take a domain's mail."""
         if not domain:
             raise Nowhere(Reply(550, "5.1.2", "a bare name has no domain whose mail server could be found"), "")
         if address := exchangers.literal(domain):
@@ -132,8 +184,7 @@ class Discovery:
         tried = exchangers.shortened(left)
         if not tried:
             raise _unknown(fault, domain) if fault else Nowhere(exchangers.nowhere(domain, left), domain)
-        policy = await self.policies.of(domain) if self.policies and upstream.sts and not address else None
-        return tuple(self._hop(upstream, host, policy, domain) for host in tried)
+        return tried
 
     @staticmethod
     def _hop(upstream: Upstream, host: Host, policy: Policy | None, domain: str) -> Upstream:
@@ -165,6 +216,11 @@ class Discovery:
             v6, v4 = known
             found.append(replace(host, addresses=exchangers.addresses(v6, v4, self.draw, ip)))
         return found, fault
+
+
+def _refused(attempt: Attempt) -> bool:
+    """True where we were not let in: the same password is not tried at host after host, accounts get locked."""
+    return any(outcome.cause in (Cause.AUTH, Cause.TOKEN) for outcome in attempt.outcomes)
 
 
 def _is_ours(address: str, listens: Sequence[Listen]) -> bool:

@@ -58,4 +58,4 @@ def _of_another_server(base: NextHopOptions) -> NextHopOptions:
     nothing = NextHopOptions()
     proof = "" if base.tls_proof == "pin" else base.tls_proof
     none = {name: getattr(nothing, name) for name in LOG_IN}
-    return replace(base, tls_pins=(), tls_proof=proof, manners=nothing.manners, **none)
+    return replace(base, tls_pins=(), tls_proof=proof, srv_targets=(), manners=nothing.manners, **none)

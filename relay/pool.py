@@ -72,6 +72,11 @@ class Pool(Generic[C]):
             return self._reply, self._cause
         return None
 
+    @property
+    def tried_out(self) -> tuple[Reply, Cause] | None:
+        """The last fault, while one connection finds out whether it is over: who can go elsewhere does not wait."""
+        return (self._reply, self._cause) if self._reply is not None and self.connecting else None
+
     def failed(self, now: float, reply: Reply, cause: Cause, asked: float | None = None) -> None:
         """No connection, or no log-in: leave it alone for a while, longer each time, or as long as it `asked`."""
         self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)

@@ -5,16 +5,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
-from relay import manners, oauth, securing
+from relay import credentials, manners, oauth, securing, services
 from relay.address import ascii_domain
 from relay.auth import MECHANISMS
 from relay.dkim import Signer
-from relay.entry import Attempt, Cause, Disposition
+from relay.entry import Attempt, Cause, Disposition, Outcome
 from relay.exchangers import MxOptions
 from relay.mail import Mail, Recipient
 from relay.manners import Manners, MannersOptions, manners_of
 from relay.oauth import Client, OAuthOptions, client_of
 from relay.options import Secret, boolean, choice, integer, listed, option, path, secret, trac_boolean
+from relay.reply import Reply
 from relay.securing import MODES, PROOFS, pin
 
 _MECHANISMS = [mechanism.name.lower() for mechanism in MECHANISMS]
@@ -58,6 +59,8 @@ class Upstream:
     """Which addresses of a host that DNS has named are used: any, ipv4 or ipv6."""
     addresses: tuple[str, ...] = field(default=(), compare=False)
     """Those of a host that DNS has named, in the order to try; without any the system resolves `server`."""
+    targets: tuple[str, ...] = ()
+    """Where `server` is srv:DOMAIN: hosts outside of the domain that DNS may name."""
     weight: int = field(default=0, compare=False)
     """Its share of the mail among neighbours that have one as well; 0: it takes its turn in the order written."""
     sts: str = ""
@@ -69,6 +72,16 @@ class Upstream:
     def is_mx(self) -> bool:
         """True for direct delivery as such; a host that DNS has named for it has a `server`."""
         return self.name == MX and not self.server
+
+    @property
+    def is_exchanger(self) -> bool:
+        """True for a host that DNS has named for direct delivery: it comes and goes."""
+        return self.name == MX and bool(self.server)
+
+    @property
+    def is_discovered(self) -> bool:
+        """True where DNS names the hosts: `mx`, and a server srv:DOMAIN."""
+        return self.is_mx or self.server.startswith(services.PREFIX)
 
     @property
     def logs_in(self) -> bool:
@@ -85,8 +98,8 @@ class Upstream:
             return f"the outbox {self.path}"
         if self.is_mx:
             return f"the recipients' own mail servers (mx, port {self.port}, {self.tls})"
-        server = self.server if self.server.startswith("unix:") else f"{self.server}:{self.port}"
-        return f"{server} ({self.tls})"
+        named = self.is_discovered or self.server.startswith("unix:")
+        return f"{self.server if named else f'{self.server}:{self.port}'} ({self.tls})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,20 +142,32 @@ FALLS_OVER = (Cause.CONNECT, Cause.DNS, Cause.TLS, Cause.AUTH, Cause.TOKEN, Caus
 
 
 def instead(route: Route, mail: Mail, attempt: Attempt) -> list[tuple[Route, Mail]]:
-    """Where those recipients go now that this hop could not even be asked about; nowhere when all were.
+    """Where those recipients go now whom this hop could not be asked about, or that it has no time for; else nowhere.
 
-    Never after a word of the hop about mail or recipient, and never where the mail may have arrived (promise 3).
+    Never after its word about mail or recipient, and never where the mail may have arrived (promise 3).
     """
     if not route.fallbacks:
         return []
-    open_ = {
-        outcome.origin
-        for outcome in attempt.outcomes
-        if outcome.disposition is Disposition.DEFERRED and outcome.cause in FALLS_OVER and not outcome.ambiguous
-    }
+    open_ = {outcome.origin for outcome in attempt.outcomes if _passes_on(outcome)}
     left = mail.to(*(r for r in mail.envelope.recipients if r.origin in open_))
     following = replace(route, upstream=route.fallbacks[0], fallbacks=route.fallbacks[1:])
     return _split(following, left) if left.envelope.recipients else []
+
+
+def _passes_on(outcome: Outcome) -> bool:
+    if outcome.disposition is not Disposition.DEFERRED or outcome.ambiguous:
+        return False
+    return outcome.cause in FALLS_OVER or (outcome.cause is Cause.PEER and _has_no_time(outcome.reply))
+
+
+def _has_no_time(reply: Reply) -> bool:
+    """True for a 4xx that speaks of the host: 421, its system (4.3.x), its network (4.4.x) (RFC 5321 4.2.2, RFC 3463).
+
+    Greylisting (4.7.x) and a mailbox that is full (4.2.x) are words about the mail: another host says the same.
+    """
+    if not reply.transient:
+        return False
+    return reply.code == 421 or reply.status[:4] in ("4.3.", "4.4.") or (not reply.status and reply.code in (451, 452))
 
 
 def upstream_names(value: str) -> tuple[str, ...]:
@@ -158,7 +183,10 @@ class NextHopOptions:
     """The upstream half of [notification]; under their short names (server, port, ...) an [upstream:NAME]."""
 
     smtp_server: str = option(
-        "", "The mail server; unix:PATH for a socket; none in [notification]: the outbox", str.strip
+        "",
+        "The mail server; unix:PATH for a socket; srv:DOMAIN for the one that the domain's SRV records name (RFC 6186)"
+        "; none in [notification]: the outbox",
+        str.strip,
     )
     smtp_port: int | None = option(None, "Its port; 465 is TLS from the first octet", integer(1, 65535), shown="25")
     smtp_user: str = option("", "Log in as this user; empty: no log-in", str.strip)
@@ -190,6 +218,12 @@ class NextHopOptions:
     client_certificate: str = option("", "Our certificate and key (PEM), for a server that asks for one", path)
     auth: str = option(
         "", f"Log in by this mechanism only: {', '.join(_MECHANISMS)}; empty: the best", choice(*_MECHANISMS, "")
+    )
+    srv_targets: tuple[str, ...] = option(
+        (),
+        "With smtp_server = srv:DOMAIN: hosts outside of it that DNS may name, HOST or .DOMAIN for all hosts below it;"
+        " others only where DNSSEC proves them",
+        listed(services.target),
     )
     upstream: tuple[str, ...] = option(
         (),
@@ -243,7 +277,7 @@ def faults(options: NextHopOptions) -> list[tuple[str, str]]:
     """Every contradiction among these options: the option's name, and what is wrong and what to do."""
     if options.upstream:
         return _beside_upstream(options)
-    found = securing.faults(options) + manners.faults(options.manners)
+    found = securing.faults(options) + services.faults(options) + manners.faults(options.manners)
     if not options.smtp_server:
         for name in ("smtp_user", "smtp_password"):
             if getattr(options, name):
@@ -251,51 +285,7 @@ def faults(options: NextHopOptions) -> list[tuple[str, str]]:
         if options.oauth.provider:
             found.append(("oauth", "there is no smtp_server to log in to: set smtp_server, or remove it"))
         return found
-    return found + _log_in_faults(options)
-
-
-def _log_in_faults(options: NextHopOptions) -> list[tuple[str, str]]:
-    found = oauth.faults(options.oauth, options.smtp_user)
-    by_tokens = bool(options.oauth.provider)
-    by_certificate = options.client_certificate and options.auth in ("", "external")
-    if options.smtp_user and not (options.smtp_password or by_certificate or by_tokens):
-        found.append(("smtp_user", "there is no password for it: set smtp_password_file or smtp_password"))
-    if options.auth == "external":
-        found += _external_faults(options)
-    if by_tokens:
-        found += _token_faults(options)
-    elif options.auth in _BY_TOKEN:
-        found.append(("auth", f"auth = {options.auth} logs in with a token: set oauth to say where it comes from"))
-    elif options.smtp_password and not options.smtp_user:
-        found.append(("smtp_password", "there is no smtp_user that it belongs to: set smtp_user"))
-    if options.smtp_user and (why := securing.exposed(options)) and not is_local(options.smtp_server):
-        what = "token" if by_tokens else "password"
-        found.append(("smtp_user", f"the {what} would cross an unprotected connection ({why}): set use_tls = true"))
-    return found
-
-
-_BY_TOKEN = [mechanism.name.lower() for mechanism in MECHANISMS if mechanism.by == "token"]
-
-
-def _token_faults(options: NextHopOptions) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    if options.smtp_password:
-        text = f"oauth = {options.oauth.provider} logs in with tokens instead: remove one of them"
-        found.append(("smtp_password", text))
-    if options.auth not in ("", *_BY_TOKEN):
-        text = f"auth = {options.auth} takes no token, oauth brings nothing else: remove it, or oauth"
-        found.append(("auth", text))
-    return found
-
-
-def _external_faults(options: NextHopOptions) -> list[tuple[str, str]]:
-    if not options.client_certificate:
-        return [("auth", "auth = external logs in with a client certificate: set client_certificate")]
-    if options.smtp_password:
-        return [("smtp_password", "auth = external logs in with the client certificate alone: remove the password")]
-    if securing.mode(options) in ("none", "opportunistic"):
-        return [("auth", f"auth = external needs TLS, and tls is {securing.mode(options)}: set use_tls = true")]
-    return []
+    return found + credentials.faults(options, local=is_local(options.smtp_server))
 
 
 def _beside_upstream(options: NextHopOptions) -> list[tuple[str, str]]:
@@ -316,11 +306,12 @@ def upstream_from(options: NextHopOptions, name: str) -> Upstream:
         raise ValueError(f"{option_name}: {sentence}")
     if not options.smtp_server:
         return Upstream(OUTBOX, path=options.outbox)
+    domain = services.domain_of(options.smtp_server)
     return Upstream(
         name,
         options.smtp_server,
-        options.smtp_port or 25,
-        securing.mode(options),
+        options.smtp_port or (0 if domain else 25),
+        (options.tls or services.EITHER) if domain else securing.mode(options),
         securing.proof(options),
         options.tls_ca_file,
         options.client_certificate,
@@ -328,6 +319,7 @@ def upstream_from(options: NextHopOptions, name: str) -> Upstream:
         options.smtp_password,
         options.auth,
         client_of(options.oauth, options.smtp_user),
+        targets=options.srv_targets,
         weight=options.weight,
         manners=manners_of(options.manners, options.smtp_server, options.smtp_user),
         pins=options.tls_pins,

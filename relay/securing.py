@@ -5,6 +5,8 @@ import ipaddress
 import re
 from typing import Protocol
 
+from relay import services
+
 IMPLICIT_PORT = 465
 """Submission over implicit TLS (RFC 8314)."""
 MODES = ("none", "opportunistic", "starttls", "implicit")
@@ -56,6 +58,8 @@ def mode(options: Options) -> str:
         return options.tls
     if options.smtp_port == IMPLICIT_PORT:
         return "implicit"
+    if options.smtp_server.startswith(services.PREFIX):
+        return "starttls"  # or implicit, as DNS says: never without
     return {True: "starttls", False: "none", None: "opportunistic"}[options.use_tls]
 
 

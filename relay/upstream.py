@@ -18,6 +18,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from relay import journal, tls
 from relay.account import Account, Memory, account_of
@@ -100,6 +101,10 @@ class HopState:
     holds: tuple[str, ...] = ()
 
 
+def _when(trouble: tuple[float, Any, Any]) -> float:
+    return trouble[0]
+
+
 @dataclass(slots=True)
 class Upstreams:
     """Every next hop. `hostname` is what EHLO says, `clock` gives wall-clock seconds.
@@ -130,6 +135,8 @@ class Upstreams:
         hop = self._hops.get(upstream) or self._hop(upstream)
         recipients = mail.envelope.recipients
         blocked = hop.pool.blocked(self._now()) or self._held(hop, mail)
+        if not blocked and route.fallbacks:
+            blocked = hop.pool.tried_out
         if not blocked and hop.account:
             blocked = await hop.account.turn(len(recipients)) or hop.pool.blocked(self._now())
         if blocked:
@@ -171,13 +178,13 @@ class Upstreams:
     def _hop(self, upstream: Upstream) -> _Hop:
         """What is known of a next hop, and what it shares with those of the same server and log-in."""
         shared = replace(upstream, name="")
-        hop = None if upstream.addresses else self._shared.get(shared)
+        hop = None if upstream.is_exchanger else self._shared.get(shared)
         if hop is None:
             account = account_of(upstream, self.clock, self.memory)
             if account:
                 account = self._accounts.setdefault(account.name, account)
             hop = _Hop(Pool(upstream.manners), account)
-            if not upstream.addresses:  # the hosts that DNS names come and go
+            if not upstream.is_exchanger:  # the hosts that DNS names come and go
                 self._shared[shared] = hop
         self._hops[upstream] = hop
         return hop
@@ -190,12 +197,23 @@ class Upstreams:
         return (hold.reply, Cause.PAUSED) if hold else None
 
     def state_of(self, upstream: Upstream) -> HopState:
-        """How it stands with one next hop."""
-        hop = self._hops.get(upstream)
-        if hop is None:
-            return HopState()
-        at, reply, cause = hop.trouble or (0.0, None, None)
-        return HopState(hop.used_at, len(hop.pool.links), at, reply, cause, tuple(map(str, hop.holds)))
+        """How it stands with one next hop; with one whose hosts DNS names, how it stands with all of them."""
+        hops = [
+            hop
+            for known, hop in self._hops.items()
+            if known == upstream or (upstream.is_discovered and known.name == upstream.name)
+        ]
+        used_at = max((hop.used_at for hop in hops), default=0.0)
+        at, reply, cause = max((hop.trouble for hop in hops if hop.trouble), default=(0.0, None, None), key=_when)
+        if upstream.is_discovered and at < used_at:
+            at, reply, cause = 0.0, None, None  # another host has stood in
+        holds = tuple(dict.fromkeys(str(hold) for hop in hops for hold in hop.holds))
+        return HopState(used_at, sum(len(hop.pool.links) for hop in hops), at, reply, cause, holds)
+
+    def unknown(self, upstream: Upstream, reply: Reply, cause: Cause) -> None:
+        """DNS names no host of this next hop."""
+        hop = self._hops.get(upstream) or self._hop(upstream)
+        hop.trouble = (self.clock(), reply, cause)
 
     def forgive(self, names: Collection[str]) -> None:
         """What kept us from these next hops is mended: they need not be left alone any longer."""
@@ -233,7 +251,7 @@ class Upstreams:
             now = self._now()
             hop.pool.rest(now, link)
             hop.next_please()
-            if hop.pool.worn(now, link) or (upstream.addresses and len(self._hops) > MOST_FOUND):
+            if hop.pool.worn(now, link) or (upstream.is_exchanger and len(self._hops) > MOST_FOUND):
                 self._sweep()
             else:
                 self._sweep_later()
@@ -325,7 +343,7 @@ class Upstreams:
         return await connect(upstream, context, self.timeouts, self.hostname, self.tokens, published=self.published)
 
     def _context(self, hop: _Hop, upstream: Upstream) -> ssl.SSLContext:
-        alike = replace(upstream, name="", server="", port=0) if upstream.addresses else None
+        alike = replace(upstream, name="", server="", port=0) if upstream.is_exchanger else None
         if hop.context is None and alike:
             hop.context = self._contexts.get(alike)
         if hop.context is None:
@@ -360,11 +378,11 @@ class Upstreams:
             self._sweeper = None
         many = len(self._hops) > MOST_FOUND
         for upstream, hop in list(self._hops.items()):
-            for link in hop.pool.spent(self._now(), 0.0 if many and upstream.addresses else MAX_IDLE):
+            for link in hop.pool.spent(self._now(), 0.0 if many and upstream.is_exchanger else MAX_IDLE):
                 self._quit(link)
-            if upstream.addresses and hop.is_idle(self._now()):
+            if upstream.is_exchanger and hop.is_idle(self._now()):
                 del self._hops[upstream]
-            elif hop.pool.links or upstream.addresses:
+            elif hop.pool.links or upstream.is_exchanger:
                 self._sweep_later()
 
     def _quit(self, link: Dialogue) -> None:

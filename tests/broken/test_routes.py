@@ -80,6 +80,37 @@ BROKEN = {
         "[notification]\nsmtp_enabled = true\nsmtp_from = bugs@example.com\nupstream = mx\nuse_short_addr = true\n",
         ["5: [notification] use_short_addr: mx can deliver no bare name: remove it, or name the mail server that knows them"],
     ),
+    "a port beside SRV": (
+        HEAD.replace("mail.example.com", "srv:example.com") + "smtp_port = 587\n",
+        ["5: [notification] smtp_port: DNS says the port of srv:example.com: remove it"],
+    ),
+    "SRV without TLS": (
+        HEAD.replace("mail.example.com", "srv:example.com") + "tls = opportunistic\n[upstream:partner]\nserver = srv:b.example\nuse_tls = no\n",
+        [
+            "5: [notification] tls: srv: is always TLS: implicit (_submissions), starttls (_submission), or both where it is absent",
+            "8: [upstream:partner] use_tls: srv: is always TLS: implicit (_submissions), starttls (_submission), or both where it is absent",
+        ],
+    ),
+    "SRV of no domain": (
+        HEAD.replace("mail.example.com", "srv:"),
+        ["4: [notification] smtp_server: 'srv:' names no domain: write srv: and a domain"],
+    ),
+    "SRV of an address": (
+        HEAD.replace("mail.example.com", "srv:192.0.2.1"),
+        ["4: [notification] smtp_server: 'srv:192.0.2.1' names no domain: write srv: and a domain"],
+    ),
+    "targets of no SRV": (
+        HEAD + "srv_targets = mail.example.com\n",
+        ["5: [notification] srv_targets: smtp_server is no srv:DOMAIN, so no DNS names the server: remove it"],
+    ),
+    "targets that are none": (
+        HEAD.replace("mail.example.com", "srv:example.com") + "srv_targets = *.example.net\n",
+        ["5: [notification] srv_targets: '*.example.net' is no host name: bad domain"],
+    ),
+    "a password to SRV whose certificates prove nothing": (
+        HEAD.replace("mail.example.com", "srv:example.com") + "smtp_user = me\nsmtp_password = x\ntls_verify = no\n",
+        ["5: [notification] smtp_user: the password would cross an unprotected connection (tls_verify is false): set use_tls = true"],
+    ),
 }  # fmt: skip
 
 
@@ -132,3 +163,22 @@ def test_what_a_route_leads_to(tmp_path):
     assert [(up.name, up.weight) for up in shared.upstreams] == [("one", 3), ("two", 1)]
     assert shared.profiles == ("notification",)
     assert [up.name for up in upstreams_of(loaded.configuration)] == ["notification", "mx", "outbox", "one", "two"]
+
+
+def test_a_server_that_dns_names(tmp_path):
+    path = tmp_path / "config.ini"
+    path.write_text(
+        HEAD.replace("mail.example.com", "srv:example.com")
+        + "use_tls = true\nsmtp_user = me\nsmtp_password = x\nsrv_targets = smtp.example.net, .Mail.example.org\n"
+        + ROUTE
+        + "upstream = partner\n[upstream:partner]\nserver = srv:partner.example\ntls = implicit\n"
+    )
+    path.chmod(0o600)
+    loaded = config.read(path, {})
+    assert (loaded.fault_lines(), loaded.warning_lines()) == ([], [])
+    own, partner = upstreams_of(loaded.configuration)
+    assert (str(own), own.targets) == (
+        "srv:example.com (implicit, starttls)",
+        ("smtp.example.net", ".mail.example.org"),
+    )
+    assert (str(partner), partner.is_discovered, partner.port) == ("srv:partner.example (implicit)", True, 0)

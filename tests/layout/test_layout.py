@@ -14,6 +14,7 @@ FLOORS = [
     {"address", "message", "mail", "reply", "entry", "options", "errors", "charsets", "encoded_word", "mailboxes", "places", "records"},
     {
         "dialects", "people", "notify", "transfer", "patch", "contenttype", "scan", "change", "fields", "downgrade", "mime", "policy", "recipients", "headers", "wire", "rewrite", "changelines", "routing", "inheriting", "routes", "profiles", "addressing",
+        "services", "credentials",
         "admission", "limits", "passwords", "challenge", "dataphase", "prepare", "shares", "search", "status", "exchangers", "dsn", "retry", "dkim", "tls", "securing", "der", "auth", "oauth", "transaction", "pool", "fit", "holds", "refusals", "manners", "dane", "mtasts",
     },
     {"server", "connection", "listening", "gate", "login", "crowd", "duplicates", "descriptors", "upstream", "link", "account", "dialogue", "lookup", "resolver", "discovery", "outbox", "spool", "journal", "unixsocket", "systemd", "https", "tokenstore", "proving", "linkfault", "tlsa", "policies"},

@@ -17,8 +17,11 @@ ANN, BOB = (Recipient.accepted(parse(f"{name}@example.org")) for name in ("ann",
 MAIL = Mail(Envelope(None, (ANN, BOB)), parse_bytes(b"\r\n"))
 
 
-def outcome(recipient, disposition=Disposition.DEFERRED, cause=Cause.CONNECT, ambiguous=False):
-    return Outcome(recipient.origin, "", disposition, Reply(451, "4.4.1", "x"), cause=cause, ambiguous=ambiguous)
+LATER = Reply(450, "4.2.1", "x")
+
+
+def outcome(recipient, disposition=Disposition.DEFERRED, cause=Cause.CONNECT, ambiguous=False, reply=LATER):
+    return Outcome(recipient.origin, "", disposition, reply, cause=cause, ambiguous=ambiguous)
 
 
 def after(*outcomes, fallbacks=(B, C)):
@@ -56,6 +59,29 @@ def test_never_after_an_answer_and_never_where_it_may_have_arrived():
     assert after(outcome(ANN, Disposition.REFUSED), outcome(BOB))[1] == [BOB]
     assert after(outcome(ANN, Disposition.RELAYED), outcome(BOB, cause=Cause.PEER))[1] == []
     assert after(outcome(ANN, ambiguous=True), outcome(BOB))[1] == [BOB], "promise 3"
+
+
+@pytest.mark.parametrize(
+    "reply, passed_on",
+    [
+        (Reply(421, "", "closing"), True),
+        (Reply(421, "4.7.0", "too many connections"), True),
+        (Reply(451, "4.3.0", "mail server temporarily rejected message"), True),
+        (Reply(452, "4.3.1", "insufficient system storage"), True),
+        (Reply(451, "4.4.2", "bad connection"), True),
+        (Reply(451, "", "temporary local problem"), True),
+        (Reply(452, "", "insufficient system storage"), True),
+        (Reply(450, "", "mailbox busy"), False),
+        (Reply(450, "4.2.0", "greylisted"), False),
+        (Reply(451, "4.7.1", "greylisted, come again"), False),
+        (Reply(452, "4.5.3", "too many recipients"), False),
+        (Reply(452, "4.2.2", "mailbox full"), False),
+    ],
+)
+def test_a_host_that_has_no_time_is_stood_in_for(reply, passed_on):
+    left = after(outcome(ANN, cause=Cause.PEER, reply=reply), outcome(BOB, Disposition.RELAYED))[1]
+    assert left == ([ANN] if passed_on else [])
+    assert after(outcome(ANN, cause=Cause.PEER, reply=reply, ambiguous=True))[1] == [], "promise 3"
 
 
 # --- direct delivery ---------------------------------------------------------------------------------

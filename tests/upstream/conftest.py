@@ -288,7 +288,7 @@ class Net:
         self.port = free_port()
         self.mx = mx_from(MxOptions(port=self.port))
         resolver = Resolver(DnsOptions((Nameserver("127.0.0.1", zone.port),), 0.5))
-        self.discovery = Discovery(resolver, upstreams.attempt, lambda: 1e9, random.random)
+        self.discovery = Discovery(resolver, upstreams, lambda: 1e9, random.random)
 
     def peer(self, last, **options):
         return self.stage.peer(host=f"127.0.0.{last}", port=self.port, **options)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,7 +53,7 @@ def test_so_many_at_once_for_one_domain_and_in_all(net, monkeypatch):
             under_way -= 1
             return await net.upstreams.attempt(route_, mail)
 
-        net.discovery.carry = carry
+        net.discovery.upstreams = SimpleNamespace(attempt=carry)
         async with net.peer(1):
             await asyncio.gather(*(net.one(f"u{n}@d{n % 4}.test") for n in range(24)))
         assert most == 5

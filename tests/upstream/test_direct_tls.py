@@ -18,7 +18,7 @@ from relay.resolver import Resolver
 from relay.routing import mx_from, route
 from relay.tlsa import Published
 from relay.upstream import Upstreams
-from tests.e2e.hop import closed_port as free_port
+from tests.e2e.tools import free_port
 from tests.nameserver import SERVFAIL, Zone, serving
 from tests.upstream.test_leaks import leaks
 
@@ -60,7 +60,7 @@ class Direct:
     async def delivering(self, zone, options=OPTIONS):
         resolver = Resolver(DnsOptions((Nameserver("127.0.0.1", zone.port),), 0.5))
         made = Upstreams(self.stage.timeouts, "relay.test", lambda: 1e9, published=Published(lambda: resolver))
-        discovery = Discovery(resolver, made.attempt, lambda: 1e9, random.random, policies=self)
+        discovery = Discovery(resolver, made, lambda: 1e9, random.random, policies=self)
         mx = replace(mx_from(replace(options, port=self.port)), ca_file=str(self.folder / "authority.pem"))
 
         async def send(to="eve@a.test"):
