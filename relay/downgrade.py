@@ -15,14 +15,14 @@ from relay import change, fields
 from relay.change import IDENTITY, Change
 from relay.fields import Unfit
 from relay.message import Body, Field, Message, pieces
-from relay.patch import Edit, Kept, has_long_line
+from relay.patch import Edit, Kept, has_long_line, is_ascii
 from relay.scan import Part, TooComplex, scan
 from relay.transfer import Undecodable, decoded, is_long
 
 
 def seven_bit(message: Message) -> Message | None:
     """The message in ASCII octets, for a hop without 8BITMIME; None when what is 8-bit must not be touched."""
-    return _changed(message, _in_seven_bits, lambda body: not all(piece.isascii() for piece in pieces(body)), _between)
+    return _changed(message, _in_seven_bits, lambda body: not is_ascii(body), _between)
 
 
 def short_lines(message: Message) -> Message | None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from relay import change, charsets
 from relay.change import IDENTITY, Change, content, recode
 from relay.message import Body, BytesBody, Message, pieces
+from relay.patch import is_ascii
 from relay.scan import Part, TooComplex, scan
 from relay.transfer import LONGEST_ENCODED, Survey, Undecodable, decoded, legal_qp, uncovers
 
@@ -110,7 +111,7 @@ def _canonical_already(octets: Iterator[bytes]) -> bool:
 
 def needs_8bit(message: Message) -> bool:
     """True when the body has octets outside ASCII, so that BODY=8BITMIME must be said (RFC 6152)."""
-    return not all(piece.isascii() for piece in pieces(message.body))
+    return not is_ascii(message.body)
 
 
 def needs_encoding(message: Message) -> bool:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from relay.message import PIECE, Body, BytesBody, at_hand, pieces
-from relay.transfer import LONGEST_LINE, canonical, decoded, encoded, is_long
+from relay.transfer import LONGEST_LINE, base64_length, canonical, decoded, encoded, is_long
+
+_ASCII = ("base64", "quoted-printable")
 
 
 class Stretch(Protocol):
@@ -69,13 +71,25 @@ class Recode:
 
     def octets(self) -> Iterator[bytes]:
         """All of them, in pieces."""
-        content = decoded(pieces(self.source, self.start, self.stop), self.scheme)
         last = b""
-        for piece in encoded(canonical(content) if self.text else content, self.wanted, self.guard):
+        for piece in encoded(self._content(), self.wanted, self.guard):
             if last:
                 yield last
             last = piece
         yield self._close(last)
+
+    def _content(self) -> Iterator[bytes]:
+        """What is to be encoded."""
+        content = decoded(pieces(self.source, self.start, self.stop), self.scheme)
+        return canonical(content) if self.text else content
+
+    @property
+    def length(self) -> int:
+        """How many octets there are; those of base64 need not be made to be counted."""
+        if self.wanted != "base64":
+            return sum(map(len, self.octets()))
+        length = base64_length(sum(map(len, self._content())))
+        return length if self.closing or not length else length - 2
 
     def _close(self, last: bytes) -> bytes:
         if not self.closing:
@@ -115,6 +129,14 @@ def patched(source: Body, edits: list[Edit]) -> Body:
     return PatchedBody(stretches)
 
 
+def is_ascii(body: Body) -> bool:
+    """True when no octet of the body is outside ASCII; what was re-encoded for that is not made to be looked at."""
+    if not isinstance(body, PatchedBody):
+        return all(piece.isascii() for piece in pieces(body))
+    stretches = (s for s in body.stretches if not (isinstance(s, Recode) and s.wanted in _ASCII))
+    return all(piece.isascii() for s in stretches for piece in s.octets())
+
+
 def has_long_line(body: Body) -> bool:
     """True when a line of the body is longer than the wire allows; what was re-encoded has none."""
     if isinstance(body, PatchedBody):
@@ -144,9 +166,9 @@ class PatchedBody:
     def size(self) -> int:
         """Length in octets."""
         while len(self._begins) <= len(self.stretches):
-            stretch = self.stretches[len(self._begins) - 1]
-            made = isinstance(stretch, Recode)
-            length = sum(map(len, stretch.octets())) if made else self._length(len(self._begins) - 1)
+            number = len(self._begins) - 1
+            stretch = self.stretches[number]
+            length = stretch.length if isinstance(stretch, Recode) else self._length(number)
             self._begins.append(self._begins[-1] + length)
         return self._begins[-1]
 

@@ -40,7 +40,7 @@ def _separated(message: Message) -> Message:
     """Without an mbox's `From ` line, and with an empty line before the body where it was missing."""
     if any(not field.name for field in message.fields):
         message = replace(message, fields=tuple(field for field in message.fields if field.name))
-    if message.body.size and not message.separator:
+    if not message.separator and message.body.size:
         message = replace(message, separator=b"\r\n")
     return message
 

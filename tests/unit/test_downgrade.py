@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from relay import downgrade
 from relay.message import BytesBody, Message, parse_bytes, pieces
-from relay.patch import Edit, Kept, Literal, PatchedBody, Recode, has_long_line, patched
+from relay.patch import Edit, Kept, Literal, PatchedBody, Recode, has_long_line, is_ascii, patched
 from relay.transfer import is_long
 from tests.gateway import Gateway, harbour
 
@@ -160,8 +160,10 @@ STRETCHES = st.lists(st.tuples(st.sampled_from(["keep", "literal", "recode"]), s
 
 
 @settings(max_examples=300, deadline=None)
-@given(STRETCHES, st.lists(st.tuples(st.integers(0, 500), st.integers(0, 200)), max_size=8), st.booleans())
-def test_a_patched_body_reads_alike_from_anywhere(stretches, reads, size_first):
+@given(
+    STRETCHES, st.lists(st.tuples(st.integers(0, 500), st.integers(0, 200)), max_size=8), st.booleans(), st.booleans()
+)
+def test_a_patched_body_reads_alike_from_anywhere(stretches, reads, size_first, closing):
     source = Counting(b"".join(data for _, data in stretches))
     made, expected, at = [], b"", 0
     for kind, data in stretches:
@@ -171,7 +173,7 @@ def test_a_patched_body_reads_alike_from_anywhere(stretches, reads, size_first):
         elif kind == "keep":
             made.append(Kept(source, at, end))
         else:
-            made.append(Recode(source, at, end, "8bit", "base64", text=False, closing=True))
+            made.append(Recode(source, at, end, "8bit", "base64", text=closing, closing=closing))
         expected += b"".join(made[-1].octets())
         at = end
     body = PatchedBody(made)
@@ -181,6 +183,13 @@ def test_a_patched_body_reads_alike_from_anywhere(stretches, reads, size_first):
         assert body.read(start, start + length) == expected[start : start + length]
     assert b"".join(pieces(body)) == expected
     assert body.size == len(expected)
+    assert is_ascii(body) == expected.isascii()
+
+
+def test_what_becomes_base64_is_not_made_to_be_measured_or_looked_at(monkeypatch):
+    body = PatchedBody([Recode(BytesBody(b"\xe9\r\n" * 1000), 0, 3000, "8bit", "base64", text=True, closing=True)])
+    monkeypatch.setattr(Recode, "octets", None)
+    assert (body.size, is_ascii(body)) == (4000 + 2 * 53, True)
 
 
 def test_steps_back_do_not_make_everything_anew():
