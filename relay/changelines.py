@@ -43,17 +43,21 @@ def _lines(before: Mail, after: Mail) -> Iterator[str]:
 
 
 def changed_fields(old: Sequence[Field], new: Sequence[Field]) -> tuple[list[Field], list[Field]]:
-    """The fields that went and those that came. Linear, and quick where nothing has changed."""
-    return ([], []) if old is new else (_without(old, new), _without(new, old))
+    """The fields that went and those that came. Linear, and quick where none has changed, or some in their places."""
+    if old is new:
+        return [], []
+    if len(old) == len(new):
+        pairs = [pair for pair in zip(old, new, strict=True) if pair[0] is not pair[1]]
+        gone, come = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    else:
+        gone, come = _without(old, new), _without(new, old)
+    were, are = {field.raw for field in gone}, {field.raw for field in come}
+    return [field for field in gone if field.raw not in are], [field for field in come if field.raw not in were]
 
 
 def _without(fields: Sequence[Field], others: Sequence[Field]) -> list[Field]:
     same = set(map(id, others))  # a field that no rule touches stays the same object
-    left = [field for field in fields if id(field) not in same]
-    if not left:
-        return left
-    raws = {field.raw for field in others}
-    return [field for field in left if field.raw not in raws]
+    return [field for field in fields if id(field) not in same]
 
 
 def _title(field: Field) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from functools import lru_cache
+from operator import attrgetter
 from typing import Protocol
 
 PIECE = 65536
@@ -97,7 +98,7 @@ class Field:
         self.name = (_name_of(head) if len(head) < _LONG_NAME else _read_name(head)) if colon else ""
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Field) and self.raw == other.raw
+        return self is other or (isinstance(other, Field) and self.raw == other.raw)
 
     def __hash__(self) -> int:
         return hash(self.raw)
@@ -135,6 +136,15 @@ def _read_name(head: bytes) -> str:
 
 _name_of = lru_cache(2048)(_read_name)
 
+_SHORT = 200
+"""Octets of a field that is worth remembering: 4,000 of them stay within a few megabytes, whatever is sent."""
+_remembered = lru_cache(4000)(Field)
+
+
+def field_of(raw: bytes) -> Field:
+    """The Field of these octets. Most fields of a tracker's mail are those of its mail before, read already."""
+    return _remembered(raw) if len(raw) <= _SHORT else Field(raw)
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -147,25 +157,32 @@ class Message:
     _named: dict[str, list[Field]] = dataclass_field(default_factory=dict, init=False, repr=False, compare=False)
     """The fields by name, made when first asked for: rules look fields up some forty times a mail."""
 
+    def _by_name(self) -> dict[str, list[Field]]:
+        named = self._named
+        if not named:
+            for field in self.fields:
+                if (name := field.name) in named:
+                    named[name].append(field)
+                else:
+                    named[name] = [field]
+        return named
+
     def get_all(self, name: str) -> list[Field]:
         """Every field of that name, in order; names are case-blind."""
-        if not self._named and self.fields:
-            for field in self.fields:
-                self._named.setdefault(field.name, []).append(field)
-        return self._named.get(name.lower(), [])
+        return self._by_name().get(name.lower(), [])
 
     def get(self, name: str) -> Field | None:
         """The first field of that name."""
-        found = self.get_all(name)
+        found = self._by_name().get(name.lower())
         return found[0] if found else None
 
     def has(self, *names: str) -> bool:
         """True when there is a field of one of these names, in lower case."""
-        return any(self.get_all(name) for name in names)
+        return not self._by_name().keys().isdisjoint(names)
 
     def text(self, name: str) -> str:
         """The unfolded value of the first field of that name, "" when there is none."""
-        found = self.get_all(name)
+        found = self._by_name().get(name.lower())
         return found[0].text if found else ""
 
     def with_fields(self, fields: tuple[Field, ...]) -> "Message":
@@ -182,26 +199,37 @@ class Message:
 
     def remove(self, *names: str) -> "Message":
         """Without any field of these names; self when there was none."""
-        gone = [name.lower() for name in names if self.get_all(name)]
-        return self._with([f for f in self.fields if f.name not in gone], [(n, []) for n in gone]) if gone else self
+        named = self._by_name()
+        gone = [lower for name in names if (lower := name.lower()) in named]
+        if not gone:
+            return self
+        made = self._with([f for f in self.fields if f.name not in gone], ())
+        for name in gone:
+            made._named.pop(name, None)
+        return made
 
     def put(self, name: str, raw: bytes) -> "Message":
         """`raw` (a whole field, CRLF at its end) in place of the first field `name`, else last.
 
         Further fields of that name go: a second From or Subject would be another reader's truth.
         """
-        wanted, made = name.lower(), Field(raw)
+        wanted, made = name.lower(), field_of(raw)
         old = self.get_all(wanted)
         if not old:
             return self._with((*self.fields, made), ((wanted, [made]),))
-        fields = [made if f is old[0] else f for f in self.fields if f.name != wanted or f is old[0]]
-        return self._with(fields, ((wanted, [made]),))
+        at = next(number for number, field in enumerate(self.fields) if field.name == wanted)
+        rest = self.fields[at + 1 :]
+        if len(old) > 1:
+            rest = tuple(field for field in rest if field.name != wanted)
+        return self._with((*self.fields[:at], made, *rest), ((wanted, [made]),))
 
     def prepend(self, *raws: bytes) -> "Message":
         """With these whole fields in front: the place of trace fields (RFC 5321 4.4)."""
-        message = self
-        for made in [Field(raw) for raw in reversed(raws)]:
-            message = message._with((made, *message.fields), ((made.name, [made, *message.get_all(made.name)]),))
+        made = [Field(raw) for raw in raws]
+        message = self._with((*made, *self.fields), ())
+        if message._named:
+            for field in reversed(made):
+                message._named[field.name] = [field, *message._named.get(field.name, ())]
         return message
 
     def map_fields(self, change: Callable[[Field], Field]) -> "Message":
@@ -228,6 +256,9 @@ _FIELD = re.compile(rb"[^\n]*+(?:\n[ \t][^\n]*+)*+\n?")
 """A line and those that continue it (RFC 5322 2.2.3)."""
 _BLANKS = re.compile(rb"(?:[ \t]++\r?\n)++(?=[!-9;-~]++[ \t]*+:)")
 """Lines of blanks in front of a header: they continue nothing, and end nothing, as other readers take it."""
+_WHOLE_FIELD = re.compile(rb"[^\n]*+\n(?:[ \t][^\n]*+\n)*+")
+"""The same, ended."""
+_READ_NAME = attrgetter("name")
 
 
 def parse(source: Body, limit: int = MAX_HEADER + 1) -> Message:
@@ -246,6 +277,11 @@ def parse(source: Body, limit: int = MAX_HEADER + 1) -> Message:
 
 def _parse(source: Body, limit: int) -> Message:
     head = source.read(0, min(limit, source.size))
+    end = head.find(b"\n\r\n") + 1
+    if end and not head.startswith((b"\r\n", b"\n")) and head.find(b"\n\n", 0, end) < 0:  # as nearly all mail is
+        quick = tuple(map(field_of, _WHOLE_FIELD.findall(head, 0, end)))
+        if len(quick) <= MAX_FIELDS and all(map(_READ_NAME, quick)):
+            return Message(quick, SliceBody(source, end + 2), b"\r\n")
     fields: list[Field] = []
     start = 0
     if head[:1] in (b" ", b"\t") and (blanks := _BLANKS.match(head)):

@@ -84,7 +84,7 @@ def steps(mail: Mail, context: Context) -> list[tuple[str, Mail]]:
     """
     passed: list[tuple[str, Mail]] = []
     mail = _ended(mail)
-    came = set(mail.message.fields)
+    came = set(map(id, mail.message.fields))
     for name, rule in rules_of(context.policy):
         try:
             mail = rule(mail, context)
@@ -106,10 +106,13 @@ def _ended(mail: Mail) -> Mail:
     return mail.with_message(mail.message.with_fields((*fields[:-1], last)))
 
 
-def _check(mail: Mail, came: set[Field]) -> None:
-    """Every field that a rule wrote is one field on lines of its own, whatever it was made of. Raises RuleError."""
+def _check(mail: Mail, came: set[int]) -> None:
+    """Every field that a rule wrote is one field on lines of its own, whatever it was made of. Raises RuleError.
+
+    `came` are the ids of the fields that the mail brought.
+    """
     for field in mail.message.fields:
-        if field not in came and not _ONE_FIELD.fullmatch(field.raw):
+        if id(field) not in came and not _ONE_FIELD.fullmatch(field.raw):
             fault = ValueError(f"{field.raw[:80]!r} would not leave as one header field")
             raise RuleError("wire", fault)
 

@@ -24,7 +24,8 @@ def recognises(message: Message) -> bool:
     """By its subject, and by X-Mailer or the project field where a release writes them."""
     if message.get("x-mantis-project") or "mantis" in message.text("x-mailer").lower():
         return True
-    return _SUBJECT.search(decoded(message, "subject")) is not None
+    subject = message.text("subject")
+    return ("]: " in subject or "=?" in subject) and _SUBJECT.search(decoded(message, "subject")) is not None
 
 
 def facts(message: Message, text: Text) -> Facts:
