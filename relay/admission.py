@@ -9,6 +9,7 @@ import ipaddress
 import pwd
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from relay.address import Address
 from relay.message import MAX_FIELDS, MAX_HEADER, Message
@@ -175,17 +176,23 @@ def user_allowed(uid: int, groups: frozenset[int], options: ListenerOptions) -> 
     return Reply(554, "5.7.1", "this user may not send here")
 
 
+@lru_cache(1024)
+def ip_of(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """A client's address, its zone left out. Raises ValueError."""
+    return ipaddress.ip_address(address.partition("%")[0])
+
+
 def unmapped(address: str) -> str:
     """An IPv4 client's address as such, also where it came over a socket for IPv6 (`::ffff:127.0.0.1`)."""
     if ":" not in address:
         return address
-    mapped = getattr(ipaddress.ip_address(address.partition("%")[0]), "ipv4_mapped", None)
+    mapped = getattr(ip_of(address), "ipv4_mapped", None)
     return str(mapped) if mapped else address
 
 
 def client_allowed(address: str, options: ListenerOptions) -> Reply | None:
     """Whether a client of this address, `unmapped`, may send without AUTH; a network of all says that of nobody."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
+    ip = ip_of(address)
     if any(ip in network for network in options.allow if network.version == ip.version and network.prefixlen):
         return None
     return Reply(554, "5.7.1", "this host may not send here")

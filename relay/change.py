@@ -68,7 +68,8 @@ def apply(message: Message, parts: Sequence[Part], changes: Sequence[Change], fu
             top = _labelled(top, "8bit")
         else:
             edits.append(_header(part, _labelled(part.fields, "8bit")))
-    top = tuple(field for field in top if field.name not in ("content-length", "lines"))
+    if message.has("content-length", "lines"):
+        top = tuple(field for field in top if field.name not in ("content-length", "lines"))
     return Message(top, patched(message.body, edits), message.separator or b"\r\n")
 
 

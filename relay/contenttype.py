@@ -5,8 +5,9 @@ boundary that is given twice with different values.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from relay import charsets
@@ -36,7 +37,7 @@ class ContentType:
     """
 
     kind: str
-    parameters: dict[str, str]
+    parameters: Mapping[str, str]
 
     @property
     def main(self) -> str:
@@ -49,14 +50,25 @@ def content_type(fields: Sequence[Field], default: str = "text/plain") -> Conten
     found = [field for field in fields if field.name == "content-type"]
     if not found:
         return ContentType(default, {})
-    text = without_comments(found[0].text)
+    if len(found) > 1:
+        return ContentType("", {})
+    return _remembered(found[0]) if len(found[0].raw) <= _SHORT else _read(found[0])
+
+
+def _read(field: Field) -> ContentType:
+    text = without_comments(field.text)
     kind = _TYPE.match(text)
-    if kind is None or len(found) > 1:
+    if kind is None:
         return ContentType("", {})
     parameters = parameters_of(text, kind.end())
-    if _FOLDED_BOUNDARY.search(found[0].raw):
+    if _FOLDED_BOUNDARY.search(field.raw):
         parameters["boundary"] = ""  # with the line end in it for some readers, without it for others
     return ContentType(f"{kind[1]}/{kind[2]}".lower(), parameters)
+
+
+_SHORT = 200
+"""Octets of a field that is worth remembering: a tracker writes the same few."""
+_remembered = lru_cache(1000)(_read)
 
 
 def without_comments(text: str) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import socket
 import sys
 from collections import Counter
@@ -112,4 +111,4 @@ class Crowd:
 
 def _here(client: Client) -> bool:
     """Whether it is on this host, where all trackers share an address."""
-    return client.uid is not None or ipaddress.ip_address(client.address.partition("%")[0]).is_loopback
+    return client.uid is not None or admission.ip_of(client.address).is_loopback

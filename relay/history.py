@@ -4,7 +4,6 @@ from dataclasses import replace
 
 from relay import journal
 from relay.entry import Entry, Event
-from relay.mail import Note
 from relay.prepare import Prepared
 from relay.profiles import Chosen
 
@@ -19,14 +18,14 @@ def noted(entry: Entry, prepared: Prepared, now: float) -> Entry:
     """
     profile, events = _assigned(entry, prepared.chosen, now) if prepared.chosen else (entry.profile, [])
     known = {event.text for event in entry.events if event.kind == "rule"}
-    notes = [Note("", text) for text in prepared.changes]
-    for note in (*notes, *prepared.notes):
-        text = f"{note.rule}: {note.text}" if note.rule else note.text
+    texts = [(text, False) for text in prepared.changes]
+    texts += [(f"{note.rule}: {note.text}" if note.rule else note.text, note.warning) for note in prepared.notes]
+    for text, warning in texts:
         if text in known or len(known) >= NOTES_KEPT:
             continue
         known.add(text)
         events.append(Event(now, "rule", text))
-        if note.warning:
+        if warning:
             journal.warning(entry.id, text)
     if not events and (profile, prepared.project, prepared.ticket) == (entry.profile, entry.project, entry.ticket):
         return entry

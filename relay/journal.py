@@ -10,6 +10,7 @@ import logging
 import logging.handlers
 import re
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -165,6 +166,8 @@ class _Seconds(float):
     """A delay as Postfix prints it: two significant digits, whole seconds from 10 on, never an exponent."""
 
     def __str__(self) -> str:
+        if not self:
+            return "0"
         if self >= 1:
             return f"{self:.0f}" if self >= 9.95 else f"{self:.1f}".removesuffix(".0")
         return f"{float(f'{self:.2g}'):.4f}".rstrip("0").removesuffix(".")
@@ -206,11 +209,27 @@ def fault(where: str, error: BaseException) -> None:
 # --- how a line is made ----------------------------------------------------------------------------
 
 
+class _Record(logging.LogRecord):
+    """One line of ours. Made by hand: `log.log` walks the stack for a caller, and the base asks the system for
+    thread and process, that no line shows.
+    """
+
+    told: Mapping[str, object]
+    name = log.name
+    args = ()
+    exc_info = exc_text = stack_info = thread = threadName = process = processName = taskName = None  # noqa: N815
+    pathname, filename, module, funcName, lineno, relativeCreated = __file__, "journal.py", "journal", "", 0, 0.0  # noqa: N815
+
+    def __init__(self, level: int, text: str) -> None:
+        self.levelno, self.levelname, self.msg = level, logging.getLevelName(level), text
+        self.created = time.time()
+        self.msecs = self.created * 1000 % 1000
+
+
 def _tell(level: int, event: str, entry_id: str, form: str, fields: Mapping[str, object]) -> None:
     """One line; `json` shows the fields themselves."""
     if log.isEnabledFor(level):
-        # Made by hand: `log.log` walks the stack for a caller that no line shows.
-        record = logging.LogRecord(log.name, level, __file__, 0, f"{entry_id}: {form % fields}", (), None)
+        record = _Record(level, f"{entry_id}: {form % fields}")
         record.told = {"event": event, "id": entry_id, **fields}
         log.handle(record)
 

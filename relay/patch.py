@@ -6,9 +6,19 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from relay.message import PIECE, Body, BytesBody, at_hand, pieces
-from relay.transfer import LONGEST_LINE, base64_length, canonical, decoded, encoded, is_long
+from relay.transfer import (
+    LONGEST_LINE,
+    base64_length,
+    base64_lines,
+    canonical,
+    decoded,
+    encoded,
+    is_canonical,
+    is_long,
+)
 
 _ASCII = ("base64", "quoted-printable")
+_IDENTITY = ("", "7bit", "8bit", "binary")
 
 
 class Stretch(Protocol):
@@ -100,7 +110,13 @@ class Recode:
 
     def settled(self, limit: int) -> Stretch:
         """The octets themselves when there are few, else still the recipe."""
-        return Literal(b"".join(self.octets())) if self.stop - self.start <= limit else self
+        if self.stop - self.start > limit:
+            return self
+        if self.wanted == "base64" and self.scheme in _IDENTITY:  # as most mail is: without the steps of a stream
+            data = self.source.read(self.start, self.stop)
+            if len(data) == self.stop - self.start and (not self.text or is_canonical(data)):
+                return Literal(self._close(base64_lines(data)))
+        return Literal(b"".join(self.octets()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ within another of the same boundary, or of one that is the other's with `--` beh
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from relay.contenttype import ContentType, TooComplex, content_type, without_comments
 from relay.message import Body, BytesBody, Field, Message, parse, pieces
@@ -25,6 +26,11 @@ _MISSPELT = re.compile(r"([78])(?:-| )?bits?")
 """How programs write 7bit and 8bit."""
 _WINDOW = 262144
 _LINE = 1024
+
+
+@lru_cache(64)
+def _scheme_of(text: str) -> str:
+    return without_comments(text.lower()).strip().rstrip(";").strip()
 
 
 @dataclass(slots=True)

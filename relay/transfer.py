@@ -159,9 +159,9 @@ def _to_base64(octets: Iterable[bytes]) -> Iterator[bytes]:
         cut = len(data) - len(data) % 57
         rest = data[cut:]
         for at in range(0, cut, _BLOCK):
-            yield _base64_lines(data[at : min(at + _BLOCK, cut)])
+            yield base64_lines(data[at : min(at + _BLOCK, cut)])
     if rest:
-        yield _base64_lines(rest)
+        yield base64_lines(rest)
 
 
 def base64_length(octets: int) -> int:
@@ -169,7 +169,8 @@ def base64_length(octets: int) -> int:
     return (octets + 2) // 3 * 4 + (octets + 56) // 57 * 2
 
 
-def _base64_lines(data: bytes) -> bytes:
+def base64_lines(data: bytes) -> bytes:
+    """`data` in base64, in lines that all end in CRLF."""
     text = binascii.b2a_base64(data, newline=False)
     lines = [text[at : at + LONGEST_ENCODED] for at in range(0, len(text), LONGEST_ENCODED)]
     lines.append(b"")
