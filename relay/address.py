@@ -96,7 +96,10 @@ def parse(text: str) -> Address:
         return Address(local[0])
     if not rest.startswith("@"):
         raise AddressError("bad local part")
-    return Address(local[0], parse_domain(rest[1:]))
+    address = Address(local[0], parse_domain(rest[1:]))
+    if not address.domain.isascii() and len(address.wire_form.encode("utf-8", "surrogatepass")) > MAX_PATH:
+        raise AddressError(f"longer than {MAX_PATH} octets in A-labels")
+    return address
 
 
 def parse_domain(text: str) -> str:

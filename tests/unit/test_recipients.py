@@ -57,6 +57,19 @@ def test_a_stored_bare_address_is_no_login():
 # --- whom use_public_cc shows ----------------------------------------------------------------------------
 
 
+def test_a_second_gateway_leaves_in_to_whom_the_first_has_put_there():
+    """Found by fuzzing: who caused a Jira mail stands in its From alone, which the first gateway has replaced."""
+    relay = Gateway(users=USERS, use_public_cc="true")
+    ours = ["X-Trac-Project", "X-Trac-Version", "X-Trac-Ticket-ID", "X-Trac-Ticket-URL", "X-Mailer", "X-URL"]
+    written = {"From": '"Dana Field (JIRA)" <jira@example.com>', "X-JIRA-FingerPrint": "1"}
+    raw = harbour("[JIRA] [Created] (HARB-12) Crane jams", drop=ours, **written)
+    left = relay(raw, ["dana@example.com", *TO])
+    assert left.addresses("To") == ["dana@example.com"]
+    again = relay(left.raw, left.rcpt, mail_from=left.mail_from)
+    assert again.raw == left.raw
+    assert relay(left.raw, TO).addresses("To") == [], "if he is a recipient"
+
+
 def test_example_41_a_reporter_known_from_the_envelope_alone():
     left = Gateway(users=USERS, use_public_cc="true")(
         harbour(body=BODY, Cc="press@example.org"), ["dana@example.com", "press@example.org", "ghost@example.org"]
