@@ -16,11 +16,12 @@ from relay.message import Field
 
 MAX_PARAMETERS = 1000
 
-_TYPE = re.compile(r"\s*+([A-Za-z0-9!#$&^_.+-]++)\s*+/\s*+([A-Za-z0-9!#$&^_.+-]++)\s*+")
+# A blank is one of ASCII: another one in a header is a letter, and leaves as `?`.
+_TYPE = re.compile(r"\s*+([A-Za-z0-9!#$&^_.+-]++)\s*+/\s*+([A-Za-z0-9!#$&^_.+-]++)\s*+", re.ASCII)
 _QUOTED = r'"(?:[^"\\]|\\.)*+"?'
-_PARAMETER = re.compile(rf';\s*+([^\s=;"]++)\s*+=\s*+({_QUOTED}|[^;"]*+)([^;]*+)|{_QUOTED}', re.DOTALL)
+_PARAMETER = re.compile(rf';\s*+([^\s=;"]++)\s*+=\s*+({_QUOTED}|[^;"]*+)([^;]*+)|{_QUOTED}', re.DOTALL | re.ASCII)
 _MARK = re.compile(rf"{_QUOTED}|\(", re.DOTALL)
-_EXTENDED = re.compile(r"([^*]+)(?:\*(\d{1,4}))?(\*?)")
+_EXTENDED = re.compile(r"([^*]+)(?:\*(\d{1,4}))?(\*?)", re.ASCII)
 _FOLDED_BOUNDARY = re.compile(rb'(?i)boundary\s*+=\s*+"[^"\n]*+\n')
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 

@@ -22,6 +22,8 @@ def read(value):
         ('multipart/mixed; boundary="a(b)c"', "multipart/mixed", {"boundary": "a(b)c"}),
         ("text/plain (it's \"plain); charset=utf-8", "text/plain", {"charset": "utf-8"}),
         ("text/plain (a (nested) one); (x) charset (y) = (z) utf-8 (w)", "text/plain", {"charset": "utf-8"}),
+        ("\u00a0text/plain", "", {}),
+        ("text/plain;\u00a0charset=utf-8", "text/plain", {"\u00a0charset": "utf-8"}),
         ("text/plain; bogus; name=x.txt", "text/plain", {"name": "x.txt"}),
         ("text/plain;; ;charset=utf-8;", "text/plain", {"charset": "utf-8"}),
         ('text/plain; "junk; name=x"; charset=utf-8', "text/plain", {"charset": "utf-8"}),
