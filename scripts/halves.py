@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 
-SECOND = ("crash", "doctor", "oauth", "sendmail", "web")
+SECOND = ("crash", "doctor", "oauth", "selinux", "sendmail", "upstream", "web")
 """About half of the time."""
 APART = ("soak", "vm")
 """Parts of their own: hours and minutes."""
