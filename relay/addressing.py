@@ -1,6 +1,6 @@
 """Addressing: which mailbox a written address stands for under a policy, and why one is not mailed at all."""
 
-from relay.address import Address, AddressError, parse
+from relay.address import Address
 from relay.policy import Context, Policy
 
 
@@ -34,15 +34,5 @@ def is_own(address: Address, context: Context) -> bool:
 
 def address_of(login: Address, context: Context) -> Address | None:
     """The stored address of the user with this login; domains of logins are compared case-blind."""
-    exact = context.addresses.get(str(login))
-    if exact or login.short:
-        return exact
-    alike = (user for user in context.users if user.address and "@" in user.login)
-    return next((user.address for user in alike if _key(user.login) == login.key), None)
-
-
-def _key(login: str) -> tuple[str, str] | None:
-    try:
-        return parse(login).key
-    except AddressError:
-        return None
+    exact = context.users.stored.get(str(login))
+    return exact or (None if login.short else context.users.stored_by_mailbox.get(login.key))

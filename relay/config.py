@@ -21,7 +21,7 @@ from relay.limits import ProfileLimits
 from relay.loaded import Configuration, Loaded, ProfileSection
 from relay.manners import MannersOptions
 from relay.oauth import OAuthOptions
-from relay.people import User
+from relay.people import User, Users
 from relay.policy import Policy
 from relay.profiles import Match, MatchOptions
 from relay.records import DnsOptions
@@ -110,7 +110,7 @@ class _Reader:
             dataclasses.replace(limits, **own[ProfileLimits]),
         )
 
-    def _users(self) -> tuple[User, ...]:
+    def _users(self) -> Users:
         """[users] and every [user:LOGIN]; the long form wins where both say something."""
         users: dict[str, User] = {}
         for value in self.ini.sections.get(USERS, {}).values():
@@ -125,7 +125,7 @@ class _Reader:
             short = users.get(login, User(login))
             name, address = options_.name or short.name, options_.address or short.address
             users[login] = User(login, name, address, options_.own_changes, options_.mute)
-        return tuple(users.values())
+        return Users(users.values())
 
     def _section(self, section: str) -> list[Any]:
         """What a section says, as the dataclasses that declare its options; defaults for all else."""

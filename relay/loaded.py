@@ -10,7 +10,7 @@ from relay.exchangers import MxOptions
 from relay.inifile import Fault, IniFile
 from relay.journal import LogOptions
 from relay.limits import ClientOptions, Limits, Meter, ProfileLimits
-from relay.people import User
+from relay.people import Users
 from relay.policy import Policy
 from relay.profiles import DEFAULT, Match, Profile
 from relay.records import DnsOptions
@@ -53,7 +53,7 @@ class Configuration:
     mx: MxOptions
     log: LogOptions
     status: StatusOptions
-    users: tuple[User, ...] = ()
+    users: Users = Users()
     profiles: tuple[ProfileSection, ...] = ()
     """Every [notification:NAME], in file order."""
     upstreams: tuple[tuple[str, NextHopOptions], ...] = ()

@@ -41,7 +41,7 @@ def _updater(context: Context, reporter: Who) -> Who:
 
 def _own_changes(author: Who, context: Context) -> bool | None:
     """Whether he wants to hear of what he did himself; None when neither he nor the profile says."""
-    wishes = (user.own_changes for user in context.users if user.login == author.login)
+    wishes = (user.own_changes for user in context.users.by_login.get(author.login, ()))
     wish = next(wishes, None)
     return context.policy.own_changes if wish is None else wish
 
@@ -94,14 +94,14 @@ def is_somebody(recipient: Recipient, who: Who, context: Context) -> bool:
 
 def mute(mail: Mail, context: Context) -> Mail:
     """Take out whoever never gets mail, by whatever way he came in."""
-    muted = [user for user in context.users if user.mute]
+    muted = context.users.muted
     gone = [r for r in mail.envelope.recipients if any(_is_user(r.address, r.origin, user, context) for user in muted)]
     return mail.drop("mute", "his [user:LOGIN] says mute", *gone)
 
 
 def is_muted(address: Address, context: Context) -> bool:
     """True for the address of somebody who never gets mail."""
-    return any(user.mute and _is_user(address, "", user, context) for user in context.users)
+    return any(_is_user(address, "", user, context) for user in context.users.muted)
 
 
 def _is_user(address: Address, origin: str, user: User, context: Context) -> bool:

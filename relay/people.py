@@ -5,8 +5,10 @@ who fit are nobody; for Trac's reporter the Message-ID then tells which of them 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 from relay.address import Address, AddressError, parse
 from relay.dialects import Facts, Person, proves_reporter
@@ -30,6 +32,62 @@ class User:
     address: Address | None = None
     own_changes: bool | None = None
     mute: bool = False
+
+
+class Users(tuple[User, ...]):
+    """All users of a configuration, and the tables in which one is found at once, made when first asked for."""
+
+    @classmethod
+    def of(cls, users: Iterable[User]) -> "Users":
+        """These users; the same object, tables and all, where it is one already."""
+        return users if isinstance(users, cls) else cls(users)
+
+    def _by(self, names: Callable[[User], Iterable[str]]) -> dict[str, list[User]]:
+        table: dict[str, list[User]] = {}
+        for one in self:
+            for name in dict.fromkeys(names(one)):
+                table.setdefault(name, []).append(one)
+        return table
+
+    @cached_property
+    def by_login(self) -> dict[str, list[User]]:
+        """By login, as written."""
+        return self._by(lambda one: [one.login])
+
+    @cached_property
+    def by_name(self) -> dict[str, list[User]]:
+        """By full name."""
+        return self._by(lambda one: [one.name] if one.name else [])
+
+    @cached_property
+    def by_address(self) -> dict[str, list[User]]:
+        """By mail address, as written."""
+        return self._by(lambda one: [str(one.address)] if one.address else [])
+
+    @cached_property
+    def by_local_part(self) -> dict[str, list[User]]:
+        """By what is left of an address, or of a login, whose domain was cut off."""
+        return self._by(lambda one: [one.login.partition("@")[0], *([one.address.local] if one.address else [])])
+
+    @cached_property
+    def stored(self) -> dict[str, Address]:
+        """The addresses of those who have one, by login."""
+        return {one.login: one.address for one in reversed(self) if one.address}
+
+    @cached_property
+    def stored_by_mailbox(self) -> dict[tuple[str, str], Address]:
+        """The same of those whose login has a domain, by its mailbox (`Address.key`)."""
+        found: dict[tuple[str, str], Address] = {}
+        for one in reversed(self):
+            if one.address and "@" in one.login:
+                with suppress(AddressError):
+                    found[parse(one.login).key] = one.address
+        return found
+
+    @cached_property
+    def muted(self) -> tuple[User, ...]:
+        """Those who never get mail."""
+        return tuple(one for one in self if one.mute)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +150,10 @@ def resolve(person: Person | None, users: Sequence[User]) -> Who:
 def resolve_reporter(message: Message, facts: Facts, users: Sequence[User]) -> Who:
     """As `resolve`; where Trac's Message-ID fits one login, that is the reporter, whatever the body shows."""
     proven = set(proves_reporter(message, facts, [user.login for user in users]))
-    by_login = [user for user in users if user.login in proven]
+    by_login = [user for user in users if user.login in proven] if proven else []
     if len(by_login) > 1 and facts.reporter:
-        by_login = [user for user in by_login if user in _fitting(facts.reporter.shown, users)]
+        fitting = _fitting(facts.reporter.shown, users)
+        by_login = [user for user in by_login if user in fitting]
     return _who(by_login[0]) if len(by_login) == 1 else resolve(facts.reporter, users)
 
 
@@ -105,14 +164,9 @@ def _who(user: User) -> Who:
 
 def _fitting(shown: str, users: Sequence[User]) -> list[User]:
     """By login, else by full name, else by the address or what is left of it."""
-    for match in (
-        [user for user in users if user.login == shown],
-        [user for user in users if user.name and user.name == shown],
-        [user for user in users if user.address and str(user.address) == shown],
-    ):
-        if match:
-            return match
-    if found := _CUT.fullmatch(shown):
-        local = found[1]
-        return [u for u in users if (u.address and u.address.local == local) or u.login.partition("@")[0] == local]
-    return []
+    known = Users.of(users)
+    for table in (known.by_login, known.by_name, known.by_address):
+        if shown in table:
+            return table[shown]
+    found = _CUT.fullmatch(shown)
+    return known.by_local_part.get(found[1], []) if found else []

@@ -4,7 +4,7 @@ The names, values and defaults are those of trac.ini's [notification]; where a r
 what Trac decides from its database, the option's line says what it decides.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -12,7 +12,7 @@ from relay import dkim
 from relay.address import Address, AddressError, ascii_domain, parse_domain
 from relay.dialects import Facts
 from relay.options import Secret, address, address_list, boolean, choice, listed, option, secret, text, trac_boolean
-from relay.people import User
+from relay.people import Users
 
 DEFAULT_PREFIX = "__default__"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -164,17 +164,9 @@ class Context:
     facts: Facts
     stamp: Stamp
     catch_all: tuple[Address, ...] = ()
-    users: tuple[User, ...] = ()
+    users: Users = Users()
     first_of_event: bool = True
     """False for further mails of one event: what the policy adds has gone out with the first."""
-    _addresses: dict[str, Address] = field(default_factory=dict, init=False, repr=False, compare=False)
-
-    @property
-    def addresses(self) -> dict[str, Address]:
-        """The stored addresses of users by login; read once for all that a mail asks."""
-        if not self._addresses:
-            self._addresses.update((user.login, user.address) for user in reversed(self.users) if user.address)
-        return self._addresses
 
     @property
     def project(self) -> str:

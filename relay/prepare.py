@@ -14,7 +14,7 @@ from relay.dialects import Facts, facts_of
 from relay.entry import Cause, Disposition, Entry, Outcome
 from relay.mail import Dropped, Mail, Note, Recipient, Refusal
 from relay.message import Body, Message, parse
-from relay.people import User
+from relay.people import Users
 from relay.policy import Context, Stamp
 from relay.profiles import Chosen, Profile, choose
 from relay.reply import Reply
@@ -31,7 +31,7 @@ class Setting:
     hostname: str
     gateway_id: str
     catch_all: tuple[Address, ...] = ()
-    users: tuple[User, ...] = ()
+    users: Users = Users()
     routes: tuple[Rule, ...] = ()
 
 

@@ -98,7 +98,7 @@ class Gateway:
             gateway_id,
             gateway_id,
             (address.parse("in@gw.example.com"),),
-            tuple(people.user(login, line) for login, line in (users or {}).items()),
+            people.Users(people.user(login, line) for login, line in (users or {}).items()),
         )
 
     def prepare(self, raw, rcpt=("in@gw.example.com",), mail_from="h@t.example.com", id="1hf7yat00000005", **more):

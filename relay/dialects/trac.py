@@ -74,11 +74,15 @@ def proves_reporter(message: Message, ticket: str, logins: Iterable[str]) -> lis
     root = _ROOT.search(message.text("in-reply-to") or message.text("message-id"))
     if root is None or not _NUMBER.fullmatch(ticket):
         return []
-    url = message.text("x-url")
+    begin = f"{message.text('x-url')}.{int(ticket):08}.0."
+    wanted = int(root[1]) - len(begin)
     fitting = []
     for login in logins:
-        text = f"{url}.{int(ticket):08}.0.{login.encode('ascii', 'ignore').decode('ascii')}"
-        hashed = hashlib.md5(text.encode("utf-8"), usedforsecurity=False).hexdigest()
-        if hashed == root[2] and len(text) == int(root[1]):
+        name = login.encode("ascii", "ignore")
+        if len(name) == wanted and _hash(begin.encode("utf-8") + name) == root[2]:
             fitting.append(login)
     return fitting
+
+
+def _hash(text: bytes) -> str:
+    return hashlib.md5(text, usedforsecurity=False).hexdigest()

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from relay import address
-from relay.people import User
+from relay.people import User, Users
 
 RULE = "-------------------------+------------------\r\n"
 USERS = {
@@ -34,7 +34,7 @@ def relay(gateway):
             dataclasses.replace(user, own_changes=(own or {}).get(user.login), mute=user.login in mute)
             for user in made.setting.users
         )
-        made.setting = dataclasses.replace(made.setting, users=people)
+        made.setting = dataclasses.replace(made.setting, users=Users(people))
         return made
 
     return make
@@ -122,7 +122,7 @@ def test_mute_is_not_shown_either(relay, mail, public):
 
 def test_mute_of_a_login_without_an_address_is_its_name_in_the_default_domain(relay, mail):
     made = relay(smtp_default_domain="corp.example.com")
-    made.setting = dataclasses.replace(made.setting, users=(User("kim", mute=True), User("no login", mute=True)))
+    made.setting = dataclasses.replace(made.setting, users=Users((User("kim", mute=True), User("no login", mute=True))))
     assert made(mail(), ["kim@corp.example.com", "kim@example.org"]).rcpt == ["kim@example.org"]
 
 

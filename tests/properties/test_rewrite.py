@@ -15,7 +15,7 @@ from relay.dialects import facts_of
 from relay.mail import Envelope, Mail, Recipient
 from relay.message import parse_bytes
 from relay.mime import text_of
-from relay.people import User
+from relay.people import User, Users
 from relay.policy import Context, Policy, Stamp
 from relay.rewrite import rewrite
 
@@ -118,7 +118,7 @@ def cases(draw):
     recipients = tuple(dict.fromkeys(Recipient.accepted(a) for a in draw(st.lists(ADDRESSES, max_size=5))))
     reverse = draw(st.sampled_from([None, address.parse("h@t.example.com"), address.parse("Harbour")]))
     stamp = Stamp("1hf7yat00000005", 1.7e9, "gw.example.com", "gw.example.com", "127.0.0.1", "tracker")
-    context = Context(draw(POLICIES), facts_of(message, lambda: text_of(message)), stamp, users=draw(PEOPLE))
+    context = Context(draw(POLICIES), facts_of(message, lambda: text_of(message)), stamp, users=Users(draw(PEOPLE)))
     return Mail(Envelope(reverse, recipients), message), context
 
 
