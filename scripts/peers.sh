@@ -1,6 +1,7 @@
 # Used by ./test: the real programs that some tests run. They are installed, never started as services.
 
 PEERS="postfix dovecot-core swaks curl msmtp netcat-openbsd perl"
+DNS_PEERS="unbound knot"
 SYSTEMD_PEERS="systemd"
 DISK_PEERS="strace e2fsprogs xfsprogs"
 SELINUX_PEERS="selinux-policy-dev selinux-policy-default secilc semodule-utils policycoreutils setools python3-setools make"
