@@ -211,19 +211,21 @@ def fault(where: str, error: BaseException) -> None:
 
 class _Record(logging.LogRecord):
     """One line of ours. Made by hand: `log.log` walks the stack for a caller, and the base asks the system for
-    thread and process, that no line shows.
+    thread and process, that no line shows. Formatters of others read its `__dict__`: all stands there.
     """
 
     told: Mapping[str, object]
-    name = log.name
-    args = ()
-    exc_info = exc_text = stack_info = thread = threadName = process = processName = taskName = None  # noqa: N815
-    pathname, filename, module, funcName, lineno, relativeCreated = __file__, "journal.py", "journal", "", 0, 0.0  # noqa: N815
 
     def __init__(self, level: int, text: str) -> None:
+        self.__dict__.update(_ALIKE)
         self.levelno, self.levelname, self.msg = level, logging.getLevelName(level), text
         self.created = time.time()
         self.msecs = self.created * 1000 % 1000
+
+
+_NOTHING = ("exc_info", "exc_text", "stack_info", "thread", "threadName", "process", "processName", "taskName")
+_PLACE = {"pathname": __file__, "filename": "journal.py", "module": "journal", "funcName": "", "lineno": 0}
+_ALIKE = {**dict.fromkeys(_NOTHING), **_PLACE, "name": log.name, "args": (), "relativeCreated": 0.0}
 
 
 def _tell(level: int, event: str, entry_id: str, form: str, fields: Mapping[str, object]) -> None:

@@ -49,7 +49,7 @@ class Delivering:
     async def direct(self, domain):
         """One attempt for a recipient at that domain."""
         async with self._parts() as (resolver, made):
-            discovery = Discovery(resolver, made.attempt, lambda: 1e9, random.random)
+            discovery = Discovery(resolver, made, lambda: 1e9, random.random)
             mx = mx_from(MxOptions(port=self.names.port))
             [(way, mail)] = route(self.stage.mail(f"eve@{domain}"), (mx,))
             return await discovery.attempt(way, mail)
