@@ -78,5 +78,5 @@ def only_recipient(message: Message) -> str:
 
 
 def decoded(message: Message, name: str) -> str:
-    """A field's text with encoded words decoded, blanks collapsed; "" when there is none."""
-    return " ".join(encoded_word.decode(message.text(name)).split())
+    """A field's text with encoded words decoded, control characters and blanks collapsed; "" when there is none."""
+    return " ".join(encoded_word.clean(encoded_word.decode(message.text(name))).split())

@@ -43,6 +43,14 @@ def test_a_project_with_control_characters_is_one_line_put_once(project):
     assert names == [field.name for field in left.mail.message.fields]
 
 
+@pytest.mark.parametrize("octets", [b"Orchar\xed\xa0\x80d", b"=?utf-8?q?a=C2=A0=C2=80b?=", b"a\xa0\x81\x82b"])
+def test_a_project_with_odd_blanks_is_written_once(octets):
+    """Found by fuzzing: a control character beside a blank became a second one, and the second gateway wrote From anew."""
+    raw = harbour("#12: x", X_Trac_Project="PROJECT").replace(b"PROJECT", octets)
+    left = Gateway()(raw, TO)
+    assert Gateway()(left.raw, left.rcpt, mail_from=left.mail_from).raw == left.raw
+
+
 @pytest.mark.parametrize("word", ["=?x-private?b?gqA=?=", "=?utf-7?q?+AOk-?=", "=?utf-8?b?w6k==?= =?x-private?q?=82?="])
 def test_words_that_only_the_reader_knows_stay_as_they_are(word):
     left = Gateway()(harbour(f"Re: #12: {word} x"), TO)
