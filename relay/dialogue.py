@@ -64,6 +64,10 @@ class Dialogue(asyncio.Protocol):
     pace: float = 0.0
     """Seconds that a mail has taken of late."""
     retires_at: float = math.inf
+    eager: bool = True
+    """The peer can bear the next envelope behind a final dot."""
+    choked: bool = False
+    """It went away as it got one, before it said a word about the mail before it."""
     _turns: deque[_Turn] = field(default_factory=deque)
     _replies: ReplyReader = field(default_factory=ReplyReader)
     _transport: Any = None
@@ -98,7 +102,7 @@ class Dialogue(asyncio.Protocol):
     def has_room(self) -> bool:
         """True when one more mail may wait behind the one under way."""
         turns = self._turns
-        return self.usable and len(turns) == 1 and turns[0].small and "PIPELINING" in self.features
+        return self.eager and self.usable and len(turns) == 1 and turns[0].small and "PIPELINING" in self.features
 
     # -- a mail's way -------------------------------------------------------------------------------
 
@@ -303,6 +307,7 @@ class Dialogue(asyncio.Protocol):
         if self._asked and not self._asked.done():
             self._asked.set_exception(Stale(reason))
         turns, self._turns = list(self._turns), deque()
+        self.choked = len(turns) > 1 and turns[1].said and not turns[0].transaction.ended
         for number, turn in enumerate(turns):
             transaction = turn.transaction
             if turn.streaming and not turn.ended.done():

@@ -32,6 +32,8 @@ from relay.tls import Demand, Level
 from relay.transaction import Features, Timeouts
 
 NO_TOKEN = Secret("")
+FRAGILE = ("Dovecot",)
+"""In the greetings of servers that offer PIPELINING and die of an envelope behind a final dot (Dovecot 2.3)."""
 
 
 @dataclass(slots=True)
@@ -218,7 +220,9 @@ async def _one(
                 raise LinkFault(Reply(454, "4.7.5", missed), Cause.TLS, host)
             if upstream.logs_in:
                 await _log_in(client, upstream, token, level, host, seen=seen)
-            return _take_over(client, host, timeouts, wanted, level)
+            dialogue = _take_over(client, host, timeouts, wanted, level)
+            dialogue.eager = not any(name in seen.greeting for name in FRAGILE)
+            return dialogue
         except BaseException:
             # Cut it: a polite end of TLS would wait for a peer that may not answer.
             if transport := cast("asyncio.Transport | None", client.transport):
@@ -330,7 +334,7 @@ async def _log_in(
         said = await asyncio.to_thread(_step, dialogue, Reply.read(answer.code, answer.message))
     seen.mechanism = said.mechanism
     if said.refusal:
-        raise LinkFault(said.refusal, Cause.AUTH, host, refused=said.refused)
+        raise LinkFault(said.refusal, Cause.CONNECT if said.ended else Cause.AUTH, host, refused=said.refused)
 
 
 def _offers(client: aiosmtplib.SMTP) -> list[str]:

@@ -24,6 +24,8 @@ class Carrier(Protocol):
     def has_room(self) -> bool:
         """True when a mail may wait behind the one under way."""
 
+    choked: bool
+    """It broke as it got an envelope behind a final dot."""
     mails: int
     pace: float
     retires_at: float
@@ -43,6 +45,8 @@ PROOF = 60.0
 """Seconds for which a connection that was made, its log-in included, shows that a further one may be."""
 LONGEST_RATE_PAUSE = 600.0
 """Seconds that a hop is left alone at most which says that it is asked too much, and not for how long."""
+CAREFUL = 3600.0
+"""Seconds for which a hop that has died of an envelope behind a final dot is sent none there."""
 
 
 @dataclass(slots=True)
@@ -65,6 +69,9 @@ class Pool(Generic[C]):
     """It has refused a further connection: none is asked for before then."""
     _most: int = 0
     """After a failure: so many mails at a time, one more with each that leaves; 0 for as many as there may be."""
+
+    _careful_until: float = 0.0
+    """It has died of an envelope behind a final dot: before then each mail waits for the end of the one before it."""
 
     def blocked(self, now: float) -> tuple[Reply, Cause] | None:
         """Why nothing is tried at this moment: the last fault, while its pause lasts."""
@@ -138,7 +145,7 @@ class Pool(Generic[C]):
         None: make another one if `may_connect`, else wait for one of these.
         """
         most = self.manners.mails
-        self.links = [link for link in self.links if link.usable]
+        self._weed(now)
         good = [link for link in self.links if link.mails + link.waiting < most and now < link.retires_at]
         if self._most and self._busy >= self._most:
             return None
@@ -146,9 +153,15 @@ class Pool(Generic[C]):
         if free:
             return max(free, key=lambda link: self._idle_since.get(link, 0.0))
         full = len(self.links) + self.connecting >= self.manners.connections or now < self._full_until
-        behind = [link for link in good if link.has_room]
+        behind = [] if now < self._careful_until else [link for link in good if link.has_room]
         near = [link for link in behind if full or (link.mails and link.pace < NEAR)]
         return min(near, key=lambda link: link.pace, default=None)
+
+    def _weed(self, now: float) -> None:
+        """Connections that are of no use any more are no longer ours."""
+        if any(link.choked for link in self.links):
+            self._careful_until = now + CAREFUL
+        self.links = [link for link in self.links if link.usable]
 
     def may_connect(self, now: float) -> bool:
         """True when the hop may get one more connection; after a minute without one, the first is made alone.
@@ -172,10 +185,11 @@ class Pool(Generic[C]):
         def over(link: C) -> bool:
             return not link.waiting and (self.worn(now, link) or now - self._idle_since.get(link, now) >= max_idle)
 
-        return self._taken_out(over)
+        return self._taken_out(now, over)
 
-    def _taken_out(self, over: Callable[[C], bool]) -> list[C]:
-        gone = [link for link in self.links if link.usable and over(link)]
-        self.links = [link for link in self.links if link.usable and link not in gone]
+    def _taken_out(self, now: float, over: Callable[[C], bool]) -> list[C]:
+        self._weed(now)
+        gone = [link for link in self.links if over(link)]
+        self.links = [link for link in self.links if link not in gone]
         self._idle_since = {link: self._idle_since[link] for link in self.links if link in self._idle_since}
         return gone

@@ -1,6 +1,8 @@
 # Used by ./test: the real programs that some tests run. They are installed, never started as services.
 
-PEERS="postfix dovecot-core swaks curl msmtp netcat-openbsd perl"
+PEERS="postfix dovecot-core dovecot-submissiond swaks curl msmtp netcat-openbsd perl openssl"
+UNPACKED_PEERS="exim4-base exim4-daemon-light opensmtpd"
+UNPACKED_NEED="libdb5.3 libevent-2.1-7 libgnutls-dane0 libidn12 libpcre2-8-0 libnsl2"
 DNS_PEERS="unbound knot"
 SYSTEMD_PEERS="systemd"
 DISK_PEERS="strace e2fsprogs xfsprogs"
@@ -40,4 +42,32 @@ install_peers() {
     if [ -n "${made_policy:-}" ]; then
         $as_root rm -f /usr/sbin/policy-rc.d
     fi
+}
+
+# unpack_peers PACKAGE ...: into .peers/PACKAGE. These conflict with each other, so none is installed.
+unpack_peers() {
+    for package in "$@"; do
+        [ -d ".peers/$package" ] && continue
+        if ! command -v apt-get >/dev/null 2>&1; then
+            say "left out, since this is no Debian: $package"
+            continue
+        fi
+        say "unpacking $package"
+        mkdir -p .peers
+        new=$(mktemp -d .peers/new.XXXXXX)
+        if (cd "$new" && apt-get download -qq "$package" >/dev/null 2>&1 && dpkg-deb -x "$package"_*.deb tree); then
+            mv "$new/tree" ".peers/$package"
+        else
+            say "could not unpack $package (apt-get update, then again)"
+        fi
+        rm -rf "$new"
+    done
+}
+
+# mail_servers: what the tests in e2e run as next hops and clients.
+mail_servers() {
+    # shellcheck disable=SC2086  # each is a list
+    install_peers $PEERS
+    install_peers $UNPACKED_NEED
+    unpack_peers $UNPACKED_PEERS
 }

@@ -58,13 +58,15 @@ class Verdict:
     """How a log-in ended: `refusal` is what the mail's recipients are told, None when we are in.
 
     `refused` says that the server itself, heard to the end, does not take these credentials for good
-    (5xx); `challenge` is what it said of a token (RFC 7628 3.2.2), as it said it.
+    (5xx); `challenge` is what it said of a token (RFC 7628 3.2.2), as it said it. `ended`: it hung up (421), which
+    says nothing of the credentials.
     """
 
     mechanism: str = ""
     refusal: Reply | None = None
     refused: bool = False
     challenge: str = ""
+    ended: bool = False
 
 
 def offered(features: Iterable[str]) -> list[str]:
@@ -157,6 +159,9 @@ def _talk(
     if reply.positive:
         text = f"log-in by {mechanism.name} not believed: the server said {reply} before it had proved itself"
         return _refusal(mechanism, _hide(text, who, said))
+    if reply.code == 421:
+        ended = Reply(421, reply.status, f"within the log-in: {_hide(reply.text, who, said)}")
+        return Verdict(mechanism.name, ended, ended=True)
     shown = _hide(challenge, who, said)
     text = f"log-in as {who.user} refused: {_hide(str(reply), who, said)}"
     text += f"; of the token it says {shown}" if shown else ""
