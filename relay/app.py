@@ -7,12 +7,12 @@ import random
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from relay import __version__, config, descriptors, journal, outbox, spool
+from relay import config, descriptors, journal, outbox, spool
 from relay.connection import Setting as ListenerSetting
 from relay.control import Control, socket_path
 from relay.delivery import Delivery
@@ -41,7 +41,6 @@ from relay.mail import Mail
 from relay.message import Body, Message
 from relay.policies import Policies
 from relay.prepare import Prepared, Reading, Setting, event_key, hint, prepare_read, read
-from relay.profiles import Profile
 from relay.queue import Parts, Queue
 from relay.queue.waiting import LOG_IN
 from relay.renewal import Renewal
@@ -49,6 +48,7 @@ from relay.reports import Reports
 from relay.resolver import Resolver
 from relay.retry import RetryOptions
 from relay.routing import Route, Upstream
+from relay.startlines import announce, start_line
 from relay.statuspage import Sources, StatusPage
 from relay.systemd import Systemd
 from relay.tlsa import Published
@@ -99,9 +99,8 @@ class Relay:
         self.listener = Listener(self._listener_setting(), configuration.submission_socket, service.sockets)
         wake, lift = self.delivery.wake, self.upstreams.forgive
         self.queue = Queue(Parts(self.spool, time.time, wake, self._prepare, reports, self._schedule, lift))
-        self.hops = Hops(
-            self.spool, self.upstreams, lambda: upstreams_of(self.configuration), time.time, self.queue.due_again
-        )
+        again = self.queue.due_again
+        self.hops = Hops(self.spool, self.upstreams, self._all_next_hops, time.time, again, self._hosts)
         self.control = Control(socket_path(configuration), self._answer)
         self.draining = asyncio.Event()
         self.page = StatusPage(self._sources())
@@ -163,6 +162,12 @@ class Relay:
         used = [profile.upstreams for profile in setting.profiles] + [rule.upstreams for rule in setting.routes]
         return list(dict.fromkeys(hop for upstreams in used for hop in upstreams))
 
+    def _all_next_hops(self) -> list[Upstream]:
+        return upstreams_of(self.configuration)
+
+    async def _hosts(self, hop: Upstream, domain: str) -> Sequence[Upstream]:
+        return await self.discovery.hosts(hop, domain)
+
     def _default_outbox(self) -> Path:
         """Where mail was kept before there was a mail server."""
         return Path(self.configuration.next_hop.outbox)
@@ -218,10 +223,11 @@ class Relay:
         try:
             reloaded = self._reload()
         finally:
-            self.service.ready("the old configuration stays: see the log" if reloaded.faults else start_line(self))
+            line = start_line(self.setting, self.listener.addresses)
+            self.service.ready("the old configuration stays: see the log" if reloaded.faults else line)
             reloaded.log()
         if not reloaded.faults:
-            _announce(self)
+            announce(self.setting, self.listener.addresses)
         return reloaded
 
     def _reload(self) -> Reloaded:
@@ -372,29 +378,6 @@ async def _serve(configuration: Configuration, service: Systemd) -> int:
     return EX_OK
 
 
-def start_line(relay: Relay) -> str:
-    """Where it listens, where mail goes."""
-    where = ", ".join(map(str, relay.listener.addresses))
-    return f"listening on {where}; mail goes to {_hops(relay.setting.profiles[0])}"
-
-
 def _begin(relay: Relay) -> None:
-    _announce(relay)
-    relay.service.ready(start_line(relay))
-
-
-def _announce(relay: Relay) -> None:
-    """The start lines: where it listens, where each profile's mail goes, and loudly when it goes nowhere."""
-    journal.info("", f"tracker-relay {__version__} {start_line(relay)}")
-    profiles = relay.setting.profiles
-    for profile in profiles[1:]:
-        whose = ", or ".join(map(str, profile.matches))
-        journal.info("", f"profile {profile.name}: mail with {whose} goes to {_hops(profile)}")
-    for profile in profiles:
-        if not profile.policy.smtp_enabled:
-            which = "EVERY notification" if len(profiles) == 1 else f"every notification of profile {profile.name}"
-            journal.warning("", f"smtp_enabled is false: {which} is accepted and dropped")
-
-
-def _hops(profile: Profile) -> str:
-    return ", else to ".join(map(str, profile.upstreams))
+    announce(relay.setting, relay.listener.addresses)
+    relay.service.ready(start_line(relay.setting, relay.listener.addresses))

@@ -47,6 +47,7 @@ class Nowhere(HopError):
     def __init__(self, reply: Reply, host: str, cause: Cause = Cause.DNS) -> None:
         super().__init__(str(reply))
         self.reply, self.host, self.cause = reply, host, cause
+        self.tls_level = ""
 
 
 def _unknown(fault: DnsFault, domain: str) -> Nowhere:

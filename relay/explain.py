@@ -16,6 +16,7 @@ from relay.mail import Envelope, Mail, Recipient
 from relay.message import Body, BytesBody, Message, parse
 from relay.prepare import Setting
 from relay.profiles import Chosen, Profile
+from relay.routing import Route, Upstream
 
 CLIENT = Client("127.0.0.1", "explain")
 """Who sends a mail that nobody sends."""
@@ -33,6 +34,8 @@ class Explained:
     before: Mail
     steps: list[tuple[str, Mail]]
     refused_paths: tuple[str, ...] = ()
+    routed: tuple[tuple[Route, Mail], ...] = ()
+    """Where it goes, and to whom there."""
 
     @property
     def profile(self) -> Profile:
@@ -81,7 +84,10 @@ def explain_entry(entry: Entry, body: Body, setting: Setting, *, first_of_event:
     context = prepare.context_of(reading, setting, first_of_event=first_of_event)
     before = Mail(entry.envelope, reading.message)
     ruled = reading.chosen.profile.policy.smtp_enabled and not entry.report
-    return Explained(entry, reading.chosen, context, before, rewrite.steps(before, context) if ruled else [])
+    steps = rewrite.steps(before, context) if ruled else []
+    explained = Explained(entry, reading.chosen, context, before, steps)
+    leaves = (ruled or entry.report) and not explained.after.refusal
+    return replace(explained, routed=prepare.routes_of(explained.after, reading, setting) if leaves else ())
 
 
 def _canonical(octets: bytes) -> bytes:
@@ -167,7 +173,7 @@ def _envelope_change(old: Mail, new: Mail) -> list[str]:
 def as_text(explained: Explained) -> str:
     """For a person."""
     facts = explained.context.facts
-    lines = [f"profile: {explained.chosen}", f"goes to: {', else to '.join(map(str, explained.profile.upstreams))}"]
+    lines = [f"profile: {explained.chosen}", *_ways(explained)]
     lines += [f"tracker: {facts.tracker or 'none that is known'}"]
     lines += [f"project: {explained.context.project or '(none)'}", f"ticket: {facts.ticket or '(none)'}"]
     people = {"reporter": facts.reporter, "owner": facts.owner, "updater": facts.updater}
@@ -186,8 +192,24 @@ def as_text(explained: Explained) -> str:
     return "\n".join(lines)
 
 
+def _ways(explained: Explained) -> list[str]:
+    """Where it goes; recipient by recipient where a [route:NAME] or direct delivery parts them."""
+    if not any(route.name or route.domain for route, _ in explained.routed):
+        return [f"goes to: {_places(explained.profile.upstreams)}"]
+    lines: list[str] = ["goes to:"]
+    for route, part in explained.routed:
+        who = ", ".join(escaped(str(r.address)) for r in part.envelope.recipients)
+        by = f"by [route:{route.name}] " if route.name else ""
+        lines.append(f"  {who}: {by}to {_places(route.candidates)}")
+    return lines
+
+
+def _places(upstreams: Sequence[Upstream]) -> str:
+    return ", else to ".join(f"{up}, weight {up.weight}" if up.weight else str(up) for up in upstreams)
+
+
 def as_json(explained: Explained) -> str:
-    """For a program: profile and why it is that one, next hops by name, facts, recipients, rules, envelope, mail.
+    """For a program: profile and why it is that one, its next hops by name, each recipient's, facts, rules, mail.
 
     The mail is in Latin-1, one character an octet.
     """
@@ -197,6 +219,15 @@ def as_json(explained: Explained) -> str:
         "profile": explained.profile.name,
         "why": explained.chosen.why,
         "upstreams": [upstream.name for upstream in explained.profile.upstreams],
+        "routes": [
+            {
+                "route": route.name,
+                "upstreams": [upstream.name for upstream in route.candidates],
+                "domain": route.domain,
+                "recipients": [str(r.address) for r in part.envelope.recipients],
+            }
+            for route, part in explained.routed
+        ],
         "tracker": facts.tracker,
         "project": explained.context.project,
         "ticket": facts.ticket,

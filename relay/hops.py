@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relay import journal
+from relay.address import AddressError, ascii_domain, parse_domain
+from relay.discovery import Nowhere
 from relay.entry import Attempt, Cause
 from relay.errors import RelayError
 from relay.linkfault import LinkFault
@@ -41,6 +43,8 @@ class Hops:
     hops: Callable[[], Sequence[Upstream]]
     clock: Clock
     due_again: Callable[[Sequence[str], str], Awaitable[int]]
+    discover: Callable[[Upstream, str], Awaitable[Sequence[Upstream]]]
+    """The hosts behind a next hop that DNS has to name. Raises Nowhere."""
     _paused: dict[str, str] = field(default_factory=dict)
     """By name: who has paused it and when, in words."""
 
@@ -68,13 +72,17 @@ class Hops:
             return
         hop = self._named(str(request.get("name", "")))
         by = str(request.get("by", ""))
+        if request["do"] == "probe" and hop.is_mx and not request.get("domain"):
+            raise RelayError(
+                f"{hop.name} is as many mail servers as there are domains: say one, as in probe mx example.com"
+            )
         match request["do"]:
             case "pause":
                 yield await self._pause(hop, by)
             case "resume":
                 yield await self._resume(hop, by)
             case "probe":
-                yield await self._probe(hop, by)
+                yield await self._probe(hop, by, str(request.get("domain") or ""))
 
     def _named(self, name: str) -> Upstream:
         for hop in self.hops():
@@ -89,6 +97,7 @@ class Hops:
         return {
             "name": hop.name,
             "server": hop.server,
+            "place": hop.place,
             "port": hop.port,
             "tls": hop.tls,
             "outbox": hop.path if hop.is_outbox else "",
@@ -117,21 +126,43 @@ class Hops:
             journal.info("", f"next hop {hop.name}: resumed by {by}; {due} mails are due again")
         return self._row(hop) | {"due": due}
 
-    async def _probe(self, hop: Upstream, by: str) -> dict[str, Any]:
-        """Connect, secure, log in, QUIT. One that works again is used again at once."""
+    async def _probe(self, hop: Upstream, by: str, domain: str) -> dict[str, Any]:
+        """Connect, secure, log in, QUIT; with several hosts until one works. One that works again is used at once."""
         if hop.is_outbox:
             return self._row(hop) | _OUTBOX
         try:
-            link = await self.upstreams.probe(hop)
-        except LinkFault as fault:
-            journal.info("", f"next hop {hop.name}: probed by {by}: {fault.reply}")
-            found = {"ok": False, "reply": str(fault.reply), "host": fault.host, "tls_now": "", "features": []}
-            return self._row(hop) | found | {"cause": str(fault.cause), "tls_level": fault.tls_level}
-        journal.info("", f"next hop {hop.name}: probed by {by}: it works ({link.security or 'no TLS'})")
-        features = sorted(f"{name} {value}".strip() for name, value in link.features.keywords.items())
-        found = {"ok": True, "reply": "", "host": link.host, "tls_now": link.security, "features": features}
-        found["tls_level"] = link.tls_level
-        return self._row(hop) | found
+            hosts = await self.discover(hop, _domain(domain)) if hop.is_discovered else (hop,)
+        except Nowhere as fault:
+            return self._failed(hop, by, fault)
+        last: LinkFault | None = None
+        for host in hosts:
+            try:
+                link = await self.upstreams.probe(host)
+            except LinkFault as fault:
+                last = fault
+                if fault.cause in (Cause.AUTH, Cause.TOKEN):
+                    break  # the same password is not tried at host after host
+                continue
+            journal.info("", f"next hop {hop.name}: probed by {by}: it works ({link.security or 'no TLS'})")
+            features = sorted(f"{name} {value}".strip() for name, value in link.features.keywords.items())
+            found = {"ok": True, "reply": "", "host": link.host, "tls_now": link.security, "features": features}
+            found["tls_level"] = link.tls_level
+            return self._row(hop) | found
+        assert last is not None, "a next hop without hosts"
+        return self._failed(hop, by, last)
+
+    def _failed(self, hop: Upstream, by: str, fault: LinkFault | Nowhere) -> dict[str, Any]:
+        journal.info("", f"next hop {hop.name}: probed by {by}: {fault.reply}")
+        found = {"ok": False, "reply": str(fault.reply), "host": fault.host, "tls_now": "", "features": []}
+        return self._row(hop) | found | {"cause": str(fault.cause), "tls_level": fault.tls_level}
+
+
+def _domain(text: str) -> str:
+    """Whose mail servers direct delivery shall be tried at; "" where nobody said. Raises RelayError."""
+    try:
+        return ascii_domain(parse_domain(text)) if text else ""
+    except AddressError as fault:
+        raise RelayError(f"{text!r} is no domain: {fault}") from fault
 
 
 def _key(name: str) -> str:

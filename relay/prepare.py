@@ -87,7 +87,7 @@ def prepare_read(reading: Reading, setting: Setting, *, first_of_event: bool) ->
     entry, profile = reading.entry, reading.profile
     mail = Mail(entry.envelope, reading.message)
     if entry.report:
-        return Prepared(_routed(mail, reading, setting), chosen=reading.chosen)
+        return Prepared(routes_of(mail, reading, setting), chosen=reading.chosen)
     if not profile.policy.smtp_enabled:
         dropped = (Dropped(r, "smtp_enabled", "smtp_enabled is false") for r in entry.envelope.recipients)
         return Prepared((), _dropped(dropped), chosen=reading.chosen)
@@ -100,7 +100,7 @@ def prepare_read(reading: Reading, setting: Setting, *, first_of_event: bool) ->
         settled += _refused(mail.envelope.recipients, mail.refusal)
         mail = mail.to()
     return Prepared(
-        _routed(mail, reading, setting),
+        routes_of(mail, reading, setting),
         settled,
         mail.notes,
         mail.envelope.reverse_path,
@@ -111,7 +111,8 @@ def prepare_read(reading: Reading, setting: Setting, *, first_of_event: bool) ->
     )
 
 
-def _routed(mail: Mail, reading: Reading, setting: Setting) -> tuple[tuple[Route, Mail], ...]:
+def routes_of(mail: Mail, reading: Reading, setting: Setting) -> tuple[tuple[Route, Mail], ...]:
+    """Where a rewritten mail goes, and to whom there."""
     return tuple(routed(mail, setting.routes, reading.profile, reading.entry.id))
 
 

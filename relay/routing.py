@@ -93,13 +93,18 @@ class Upstream:
         """True for the local Maildir."""
         return self.name == OUTBOX
 
-    def __str__(self) -> str:
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
         if self.is_outbox:
             return f"the outbox {self.path}"
         if self.is_mx:
-            return f"the recipients' own mail servers (mx, port {self.port}, {self.tls})"
+            return f"the recipients' own mail servers, port {self.port}"
         named = self.is_discovered or self.server.startswith("unix:")
-        return f"{self.server if named else f'{self.server}:{self.port}'} ({self.tls})"
+        return self.server if named else f"{self.server}:{self.port}"
+
+    def __str__(self) -> str:
+        return self.place if self.is_outbox else f"{self.place} ({self.tls})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,9 @@ def declare(commands: Any) -> list[argparse.ArgumentParser]:
     for verb, help_ in _VERBS.items():
         change = verbs.add_parser(verb, help=help_)
         change.add_argument("name", metavar="NAME", help="as [upstream:NAME]; notification is that of [notification]")
+        if verb == "probe":
+            whose = "for mx: the domain whose mail servers to try"
+            change.add_argument("domain", metavar="DOMAIN", nargs="?", default="", help=whose)
         change.set_defaults(function=_change)
     parsers = list(verbs.choices.values())
     for parser in parsers:
@@ -41,7 +44,8 @@ def _list(arguments: argparse.Namespace, ask: Asking) -> int:
 
 def _change(arguments: argparse.Namespace, ask: Asking) -> int:
     """0 when it was done, 69 when a probed next hop does not work."""
-    [row] = ask({"do": arguments.verb, "name": arguments.name})
+    domain = getattr(arguments, "domain", "")
+    [row] = ask({"do": arguments.verb, "name": arguments.name} | ({"domain": domain} if domain else {}))
     _print(arguments, iter([row]))
     return os.EX_OK if row.get("ok", True) else os.EX_UNAVAILABLE
 
@@ -56,7 +60,7 @@ def _print(arguments: argparse.Namespace, rows: Iterator[dict[str, Any]]) -> Non
 
 def lines_of(row: dict[str, Any]) -> list[str]:
     """A next hop in lines: where it is, then how it stands."""
-    where = f"outbox {row['outbox']}" if row["outbox"] else f"{row['server']}:{row['port']} ({row['tls']})"
+    where = f"outbox {row['outbox']}" if row["outbox"] else f"{row['place']} ({row['tls']})"
     if row["server"].startswith("unix:"):
         where = row["server"]
     lines = [f"{row['name']}: {where}"]

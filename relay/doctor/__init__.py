@@ -23,7 +23,7 @@ from relay import app, loaded
 from relay.address import Address, AddressError, parse
 from relay.commands.asking import as_owner
 from relay.dkim import Signer
-from relay.doctor import confinement, other_user, own, published, trac, trial
+from relay.doctor import confinement, discovered, other_user, own, published, trac, trial
 from relay.doctor.finding import Finding, Level, fail, ok, shown
 from relay.doctor.hop import Hop, hops_of, signers_of
 from relay.doctor.talk import Means, talk
@@ -168,6 +168,10 @@ def _examined(config: Configuration, hop: Hop, recipient: Address | None) -> Ite
 
 async def examine(config: Configuration, hop: Hop, recipient: Address | None) -> AsyncIterator[Finding]:
     """Name, addresses, token, session; each only where the one before it leaves a way."""
+    if hop.upstream.is_discovered:
+        async for row in discovered.rows(config, hop, recipient, examine):
+            yield row
+        return
     limits = _limits(config.timeouts)
     row, addresses = await resolve(hop, limits.connect)
     yield row

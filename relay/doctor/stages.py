@@ -34,7 +34,10 @@ def reached(hop: Hop, seen: Seen, fault: LinkFault | None) -> Iterator[Finding]:
         yield ok("greeting", hop.about, printable(seen.greeting))
     if seen.level is None:
         return
-    yield from _secured(hop, seen)
+    if hop.upstream.is_exchanger and seen.level in (Level.PLAIN, Level.ENCRYPTED):
+        yield ok("tls", hop.about, _with_a_stranger(seen))
+    else:
+        yield from _secured(hop, seen)
     yield _features(hop, seen)
     if fault is None and not hop.token_missing:
         if hop.upstream.logs_in:
@@ -74,6 +77,14 @@ def _secured(hop: Hop, seen: Seen) -> Iterator[Finding]:
     elif seen.level is not Level.ENCRYPTED:
         by = "an authority that its TLSA records name" if seen.level is Level.DANE else _authorities(hop)
         yield ok("tls", about, f"{told}; it proves {up.server} by {by}; {left}")
+
+
+def _with_a_stranger(seen: Seen) -> str:
+    """Of a mail server that DNS has named, and of which no proof is asked."""
+    if seen.level is Level.ENCRYPTED:
+        return f"{seen.version}, {seen.cipher}; mail to strangers' servers asks for no proof"
+    why = f"its TLS does not work ({seen.tls_fault.text})" if seen.tls_fault else "it offers no STARTTLS"
+    return f"none: {why}, so its mail crosses the network in plain text"
 
 
 def _authorities(hop: Hop) -> str:

@@ -25,6 +25,9 @@ _NOT_FOUND = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME
 async def resolve(hop: Hop, limit: float) -> tuple[Finding, lookup.Found]:
     """Every address of the server, and the row that says so."""
     server, port = hop.upstream.server, hop.upstream.port
+    if hop.upstream.addresses:
+        found = lookup.numeric(hop.upstream.addresses, port)
+        return ok("dns", hop.about, f"{server} is {', '.join(hop.upstream.addresses)}"), found
     if server.startswith("unix:"):
         path = server[5:]
         found = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, "", path)]
@@ -68,12 +71,10 @@ async def connections(
             network = None if isinstance(address, str) else (str(address[0]), int(address[1]))
             yield ok("tcp", hop.about, f"{where} answers, in {end * 1000:.0f} ms"), network
             continue
-        text, remedy = _refusal(hop, end)
-        if (
-            not reached
-            and end.errno in (errno.ECONNREFUSED, errno.ETIMEDOUT)
-            and (port := await _open(family, address))
-        ):
+        by_dns = bool(hop.upstream.addresses)  # then its port is not ours to choose
+        unheard = end.errno in (errno.ECONNREFUSED, errno.ETIMEDOUT)
+        text, remedy = (_of_a_stranger if by_dns and unheard else _refusal)(hop, end)
+        if not reached and unheard and not by_dns and (port := await _open(family, address)):
             text, remedy = f"{text}; port {port} answers there", hop.line("smtp_port", str(port))
         make = warn if reached else fail
         yield make("tcp", hop.about, f"{where}: {text}", remedy), None
@@ -112,11 +113,8 @@ def _refusal(hop: Hop, fault: OSError) -> tuple[str, str]:
             return text, f"{hop.line('smtp_port', '(25, 465 or 587, as its provider says)')}"
         case errno.ETIMEDOUT:
             text = "timed out: a firewall on the way swallows it, or that host is down"
-            advice = "providers of rented hosts often block port 25: " if port == 25 else ""
-            return (
-                text,
-                f"{advice}{hop.line('smtp_port', '587')}" if port == 25 else f"nc -vz {hop.upstream.server} {port}",
-            )
+            advice = f"providers of rented hosts often block port 25: {hop.line('smtp_port', '587')}"
+            return text, advice if port == 25 else f"nc -vz {hop.upstream.server} {port}"
         case errno.ENETUNREACH | errno.EHOSTUNREACH | errno.EADDRNOTAVAIL:
             return "unreachable: this host has no way there", f"ip route; ip -6 route; ping {hop.upstream.server}"
         case errno.EACCES | errno.EPERM:
@@ -125,3 +123,18 @@ def _refusal(hop: Hop, fault: OSError) -> tuple[str, str]:
         case errno.ENOENT:
             return "there is no such socket: its program does not run", hop.line("smtp_server", "(its right path)")
     return fault.strerror or str(fault), f"nc -vz {hop.upstream.server} {port}"
+
+
+def _of_a_stranger(hop: Hop, fault: OSError) -> tuple[str, str]:
+    """The same of a host that DNS has named."""
+    refused = fault.errno == errno.ECONNREFUSED
+    text = "timed out: a firewall on the way swallows it, or that host is down"
+    if refused:
+        text = "refused: that host is up, and takes no mail there"
+    remedy = f"ask the administrator of {hop.upstream.server}"
+    if hop.upstream.is_exchanger and not refused:
+        remedy = (
+            "providers of rented hosts often block port 25: ask yours to open it, or send through a mail server:"
+            "\n[notification]\nsmtp_server = (its name)"
+        )
+    return text, remedy

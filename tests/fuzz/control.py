@@ -78,6 +78,10 @@ async def prepare(entry, body):
     return Prepared((), reverse_path=parse("bugs@example.com"))
 
 
+async def _nowhere(hop, domain):
+    return ()
+
+
 class Daemon:
     """The part of a relay that answers."""
 
@@ -85,7 +89,7 @@ class Daemon:
         reports = Reports(spool, lambda: "r1", "relay.example.com")
         self.queue = Queue(Parts(spool, lambda: NOW, lambda: None, prepare, reports, RetryOptions))
         upstreams = Upstreams(Timeouts(), "relay.example.com", lambda: NOW)
-        self.hops = Hops(spool, upstreams, lambda: [UPSTREAM], lambda: NOW, self.queue.due_again)
+        self.hops = Hops(spool, upstreams, lambda: [UPSTREAM], lambda: NOW, self.queue.due_again, _nowhere)
 
     async def answer(self, request, octets):
         if request.get("do") == "probe":

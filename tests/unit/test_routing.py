@@ -113,5 +113,5 @@ def test_direct_delivery_knows_no_log_in_and_asks_for_no_proof():
     assert (MX.tls, MX.port, str(MX)) == (
         "opportunistic",
         25,
-        "the recipients' own mail servers (mx, port 25, opportunistic)",
+        "the recipients' own mail servers, port 25 (opportunistic)",
     )

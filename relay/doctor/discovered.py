@@ -1,0 +1,61 @@
+"""Discovered: a next hop whose hosts DNS has to name (mx, srv:DOMAIN): who they are, and whether one takes us."""
+
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+from relay import app, services
+from relay.address import Address, ascii_domain
+from relay.discovery import Discovery, Nowhere
+from relay.doctor.finding import Finding, Level, fail, ok, warn
+from relay.doctor.hop import Hop
+from relay.loaded import Configuration
+from relay.resolver import Resolver
+from relay.upstream import Upstreams
+
+Examine = Callable[[Configuration, Hop, Address | None], AsyncIterator[Finding]]
+
+
+async def rows(config: Configuration, hop: Hop, recipient: Address | None, examine: Examine) -> AsyncIterator[Finding]:
+    """The hosts, then host by host what `examine` says, until one has shown more than its name: as mail would go.
+
+    Direct delivery is tried at the domain of the `recipient`, else of the first sender: somebody's it must be.
+    """
+    setting = app.setting_of(config)
+    whose = recipient or next(iter(hop.senders.values()), None)
+    domain = ascii_domain(whose.domain) if whose and hop.upstream.is_mx else ""
+    if hop.upstream.is_mx and not domain:
+        yield warn("dns", hop.about, "no domain to try it at is known", "tracker-relay doctor --send-to ADDRESS")
+        return
+    upstreams = Upstreams(config.timeouts, setting.hostname, time.time)
+    names = (setting.hostname, setting.gateway_id)
+    discovery = Discovery(Resolver(config.dns), upstreams, time.time, random.random, lambda: names)
+    try:
+        hosts = await discovery.hosts(hop.upstream, domain)
+    except Nowhere as fault:
+        make = fail if fault.reply.transient or not recipient else warn
+        yield make("dns", hop.about, fault.reply.text, _question(hop, domain))
+        return
+    named = ", ".join(f"{host.server}:{host.port}" for host in hosts)
+    of = domain or services.domain_of(hop.upstream.server)
+    yield ok("dns", hop.about, f"the mail of {of} goes to {named}")
+    unreached: list[Finding] = []
+    for host in hosts:
+        found = [row async for row in examine(config, Hop(host, hop.names, hop.senders), recipient)]
+        if any(row.check not in ("dns", "tcp", "token") for row in found):
+            for row in unreached:  # the relay goes on to the next one, too
+                yield replace(row, level=Level.WARN) if row.level is Level.FAIL else row
+            for row in found:
+                yield row
+            return
+        unreached += found
+    for row in unreached:
+        yield row
+
+
+def _question(hop: Hop, domain: str) -> str:
+    if domain:
+        return f"dig MX {domain}"
+    asked = services.questions(services.domain_of(hop.upstream.server), hop.upstream.tls)
+    return "\n".join(f"dig SRV {name}" for name in asked.values())
