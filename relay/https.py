@@ -20,6 +20,8 @@ LARGEST = 65536
 """Octets of an answer's body at most."""
 PATIENCE = 30.0
 """Seconds for everything: name, connection, TLS, request and answer."""
+MOST_ADDRESSES = 4
+"""Of a server that are tried."""
 _LINE = 8192
 _FIELDS = 100
 _STATUS = re.compile(rb"HTTP/1\.[01] ([1-5]\d\d)(?: [^\r\n]*)?")
@@ -127,14 +129,19 @@ async def _ask(  # noqa: PLR0917 - what makes a request
 
 
 async def _connected(place: _Place, context: ssl.SSLContext) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """A connection to the first address that takes one."""
-    first, *others = place.addresses or (place.host,)
-    for address in (first, *others[:3]):
-        with contextlib.suppress(ConnectionError) if others else contextlib.nullcontext():
+    """A connection to the first address that takes one; one that shows a wrong certificate is no reason to go on."""
+    last: OSError | None = None
+    for address in (place.addresses or (place.host,))[:MOST_ADDRESSES]:
+        try:
             return await asyncio.open_connection(
                 address, place.port, ssl=context, server_hostname=place.host, limit=_LINE
             )
-    raise ConnectionError("no address takes a connection")
+        except ssl.SSLError:
+            raise
+        except OSError as fault:
+            last = fault
+    assert last is not None
+    raise last
 
 
 async def _answer(reader: asyncio.StreamReader, largest: int) -> Answer:
