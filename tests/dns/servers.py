@@ -57,6 +57,7 @@ class Names:
         for host, records in hosts.items():
             lines += [f"{host} 60 IN A 127.0.0.2", f"for-{host} 60 IN MX 10 {host}"]
             lines += [f"_{self.port}._tcp.{host} 60 IN TLSA {record}" for record in records]
+        lines += ["cross 60 IN MX 10 wrong.secure.test."]
         lines += ["alias 60 IN CNAME right", "for-two 60 IN MX 10 bogus", "for-two 60 IN MX 20 second"]
         lines += ["second 60 IN A 127.0.0.3", f"_{self.port}._tcp.second 60 IN TLSA {self.right}"]
         return dns.zone.from_text("\n".join(lines), origin, relativize=False)

@@ -99,6 +99,8 @@ CASES = {
     "for-bogus.secure.test": ("own", DEFERRED, "dane?"),
     "for-right.plain.test": ("issued", RELAYED, "opportunistic"),
     "for-wrong.plain.test": ("own", RELAYED, "opportunistic"),
+    "cross.secure.test": ("own", DEFERRED, "!dane"),
+    "cross.plain.test": ("own", RELAYED, "opportunistic"),  # nobody proves that its mail server is that one
 }
 
 
