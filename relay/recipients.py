@@ -155,21 +155,21 @@ def _public(mail: Mail, context: Context) -> tuple[list[Address], list[Address]]
     """Whom use_public_cc shows: reporter, owner and updater in To; in Cc smtp_always_cc and whom the tracker shows.
 
     Who else the tracker gave only in the envelope stays hidden, and so does everybody of smtp_always_bcc.
-    Whom a gateway before this one has put into To stays there: what told it who he is may be gone (example 45).
+    Where a gateway before this one has done that, To stays as it is: what told who is who may be gone (example 45).
     """
     always = _always_shown(context)
     listed = {address.key for address in always}
     secret = {completed(a, context).key for a in context.policy.smtp_always_bcc} - listed
     known = people(mail, context)
-    before = _written(mail.message, "to") if mail.message.has("x-tracker-relay") else []
-    placed = {completed(box.address, context).key for box in before if box.address}
+    passed = mail.message.has("x-tracker-relay") and bool(_shown_by_tracker(mail.message, context))
+    placed = {completed(box.address, context).key for box in _written(mail.message, "to") if box.address}
     to: list[Address] = []
     cc = {address.key: address for address in always}
     for recipient in mail.envelope.recipients:
         key = recipient.address.key
         if key in secret:
             continue
-        if key in placed or any(is_somebody(recipient, who, context) for who in known):
+        if key in placed if passed else any(is_somebody(recipient, who, context) for who in known):
             to.append(recipient.address)
             cc.pop(key, None)
         elif recipient.shown:

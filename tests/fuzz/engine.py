@@ -13,6 +13,7 @@ import json
 import random
 import sys
 import time
+import traceback
 import zlib
 from pathlib import Path
 
@@ -79,8 +80,9 @@ class Watch:
 class Fuzzer:
     """A run over one harness."""
 
-    def __init__(self, harness, seed, traced=TRACED):
-        self.harness, self.traced = harness, traced
+    def __init__(self, harness, seed, traced=TRACED, most=1):
+        self.harness, self.traced, self.most = harness, traced, most
+        self.found = []
         self.longest = getattr(harness, "LONGEST", LONGEST)
         self.random = random.Random(seed)
         self.pool = [*kept(harness.NAME), *getattr(harness, "seeds", list)()]
@@ -94,8 +96,9 @@ class Fuzzer:
         for data in list(self.pool):
             self._one(data, watched=True)
         end = time.monotonic() + seconds
-        while time.monotonic() < end and (cases is None or self.cases < cases):
+        while time.monotonic() < end and (cases is None or self.cases < cases) and len(self.found) < self.most:
             self._one(self._made_up(), watched=self.random.randrange(self.traced) == 0)
+        assert not self.found, "\n".join(self.found)
 
     def _one(self, data, *, watched):
         self.cases += 1
@@ -109,9 +112,9 @@ class Fuzzer:
             path = FOUND / self.harness.NAME / hashlib.sha256(data).hexdigest()[:16]
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-            raise AssertionError(
-                f"{self.harness.NAME}: {fault!r}; the input is kept as {path}: {data[:300]!r}"
-            ) from fault
+            told = "".join(traceback.format_exception(fault)[-2:])
+            self.found.append(f"{self.harness.NAME}: {told}; the input is kept as {path}: {data[:300]!r}")
+            return
         if watched and self.watch.fresh and self.cases > self.given:
             self.pool.append(data)
 

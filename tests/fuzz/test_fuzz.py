@@ -28,7 +28,7 @@ def quiet():
 def test_its_invariant_holds(harness, request):
     minutes = request.config.getoption("--minutes")
     seed = random.randrange(1 << 32) if minutes else 1
-    fuzzer = engine.Fuzzer(harness, seed, 100 if minutes else engine.TRACED)
+    fuzzer = engine.Fuzzer(harness, seed, 100, most=20) if minutes else engine.Fuzzer(harness, seed)
     seconds, cases = BOUND, harness.CASES
     if minutes:
         seconds, cases = minutes * 60 * harness.SHARE / sum(one.SHARE for one in HARNESSES), None
