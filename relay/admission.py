@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from relay.address import Address
 from relay.message import MAX_FIELDS, MAX_HEADER, Message
-from relay.options import address_list, choice, duration, integer, option, path, size
+from relay.options import address_list, choice, duration, integer, listed, option, path, size
 from relay.reply import Reply
 
 MAX_FIELD = 65536
@@ -26,6 +26,9 @@ _SOCKET_NAME = re.compile(r"[!-9;-~]{1,255}")
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,252}[A-Za-z0-9_])?")
 
 
+_LOOPBACK_OF = {"0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
+
+
 @dataclass(frozen=True, slots=True)
 class Listen:
     """Where to listen: host and port, or the path of a unix socket, or the name of sockets from systemd."""
@@ -34,6 +37,12 @@ class Listen:
     port: int = 0
     path: str = ""
     name: str = ""
+
+    @property
+    def reachable(self) -> "Listen":
+        """Where a client on this host reaches it: a socket for all addresses is at the loopback one."""
+        host = _LOOPBACK_OF.get(self.host)
+        return Listen(host, self.port) if host else self
 
     def __str__(self) -> str:
         if self.name:
@@ -45,7 +54,7 @@ class Listen:
 
 def listen_list(value: str) -> tuple[Listen, ...]:
     """host:port, [v6]:port, unix:PATH or systemd:NAME, separated by commas or blanks; at least one."""
-    found = tuple(_listen(word) for word in re.split(r"[,\s]+", value.strip()) if word)
+    found: tuple[Listen, ...] = listed(_listen)(value)
     if not found:
         raise ValueError("name at least one address, such as 127.0.0.1:2525")
     return found
@@ -69,7 +78,7 @@ def _listen(word: str) -> Listen:
 def networks(value: str) -> tuple[Network, ...]:
     """Networks in CIDR form, separated by commas or blanks."""
     try:
-        return tuple(ipaddress.ip_network(word) for word in re.split(r"[,\s]+", value.strip()) if word)
+        return listed(ipaddress.ip_network)(value)  # type: ignore[no-any-return]
     except ValueError as fault:
         raise ValueError(f"{value!r}: {fault}") from fault
 
@@ -98,7 +107,7 @@ def local_users(value: str) -> LocalUsers | None:
     """
     uids: set[int] = set()
     groups: set[int] = set()
-    words = [word for word in re.split(r"[,\s]+", value.strip()) if word]
+    words: tuple[str, ...] = listed(str)(value)
     for word in words:
         name = word.removeprefix("@")
         try:

@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from relay import dkim, gate, oauth_checks, passwords, routing
+from relay import dkim, gate, oauth_checks, passwords, routing, securing
 from relay.admission import Listen
 from relay.client_checks import CLIENT_CHECKS
 from relay.loaded import Loaded
@@ -110,7 +110,7 @@ def _gate(loaded: Loaded) -> None:
         loaded.fault("listener", "tls_certificate", f"{fault.filename or ''}: {fault.strerror}")
     if listener.passwd_file:
         _passwords(loaded, Path(listener.passwd_file))
-    tls_ports = [listen for listen in listener.listen if listen.port == gate.IMPLICIT_PORT and listen.host]
+    tls_ports = [listen for listen in listener.listen if listen.port == securing.IMPLICIT_PORT and listen.host]
     if tls_ports and not listener.tls_certificate:
         loaded.fault(
             "listener", "listen", f"{tls_ports[0]}: port 465 speaks TLS at once: set tls_certificate, or another port"

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from relay import mailboxes
-from relay.address import ascii_domain, parse_domain
+from relay.address import ascii_domain
 from relay.message import Field, Message, pieces
 from relay.options import Secret
 
@@ -144,7 +144,7 @@ def sign(signer: Signer, message: Message) -> Message:
 
 
 def _domain_of(message: Message) -> str:
-    boxes = [box for field in message.get_all("from") for box in mailboxes.read(field.text)]
+    boxes = mailboxes.written(message, "from")
     domain = boxes[0].address.domain if len(boxes) == 1 and boxes[0].address else ""
     return "" if domain.startswith("[") else ascii_domain(domain)
 
@@ -213,9 +213,3 @@ def _in_lines(text: str) -> str:
 
 def _base64(octets: bytes) -> str:
     return base64.b64encode(octets).decode("ascii")
-
-
-def domain(value: str) -> str:
-    """The signing domain in A-labels, or nothing. Raises ValueError."""
-    value = value.strip()
-    return ascii_domain(parse_domain(value)) if value else ""

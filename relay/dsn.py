@@ -18,6 +18,7 @@ from functools import lru_cache
 from relay import encoded_word
 from relay.address import Address, AddressError, ascii_domain, parse
 from relay.entry import Cause, Entry, Outcome
+from relay.mail import HIDING_FIELDS
 from relay.message import Message
 
 HEADER_KEPT = 16384
@@ -28,11 +29,6 @@ TEXT_KEPT_OF_MANY = 100
 """The same when there are more than NAMED of them: a report stays within 500 octets for each."""
 NAMED = 50
 """Recipients that the part for people names; the part for programs has them all."""
-
-HIDING = frozenset(
-    ("bcc", "resent-to", "resent-cc", "resent-bcc", "apparently-to", "delivered-to", "x-original-to", "x-envelope-to")
-)
-"""Fields that may name a hidden recipient: never quoted."""
 
 _LAST_SECOND = 253402300799
 """The end of the year 9999, beyond which no date can be written."""
@@ -244,7 +240,7 @@ def _quoted_header(original: Message) -> bytes:
     kept: list[bytes] = []
     room = HEADER_KEPT
     for field in original.fields:
-        if not field.name or field.name in HIDING:
+        if not field.name or field.name in HIDING_FIELDS:
             continue
         room -= len(field.raw)
         if room < 0:

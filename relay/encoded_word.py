@@ -15,6 +15,7 @@ from relay import charsets
 LONGEST_WORD = 75
 """Characters in one encoded word at most (RFC 2047 2)."""
 LONGEST_LINE = 76
+_SINGLE_BLANK = re.compile(r"(?<=[^ \t]) (?=[^ \t])")
 """Columns of a line that holds an encoded word at most (RFC 2047 2)."""
 
 _WORD = re.compile(r"=\?([^?\s]{1,40})\?([bBqQ])\?([^?\s]*)\?=")
@@ -122,15 +123,15 @@ def encode_phrase(text: str, first: int) -> str:
 
 
 def fold(text: str, first: int) -> str:
-    """Words with single blanks between them, folded behind a name that took `first` columns."""
+    """Folded at single blanks, so that every line has text, behind a name that took `first` columns."""
     lines, column = [""], first
-    for word in text.split(" "):
+    for word in _SINGLE_BLANK.split(text):
         if lines[-1] and column + 1 + len(word) > LONGEST_LINE:
             lines.append(word)
             column = 1 + len(word)
         else:
+            column += len(word) + (1 if lines[-1] else 0)
             lines[-1] += (" " if lines[-1] else "") + word
-            column += len(word) + (1 if column != first else 0)
     return "\r\n ".join(lines)
 
 

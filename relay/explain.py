@@ -96,8 +96,7 @@ def _canonical(octets: bytes) -> bytes:
 
 
 def _named(message: Message, *names: str) -> list[str]:
-    fields = (field for name in names for field in message.get_all(name))
-    return [str(box.address) for field in fields for box in mailboxes.read(field.text) if box.address]
+    return [str(box.address) for box in mailboxes.written(message, *names) if box.address]
 
 
 def _sender(message: Message, sender: str | None) -> Address | None:

@@ -47,7 +47,6 @@ _OUTSIDE_ASCII = re.compile(r"[^\x00-\x7f]")
 _PARAMETER = re.compile(rf";\s*+([A-Za-z0-9!#$%&+\-^_`{{|}}~.]++)\s*+=\s*+({_QUOTED}|[^\s;\"]++)|{_QUOTED}", re.DOTALL)
 _MARK = re.compile(rf"{_QUOTED}|\(", re.DOTALL)
 _NAME = re.compile(rb"[!-9;-~]++[ \t]*+:[ \t]*+")
-_SINGLE_BLANK = re.compile(r"(?<=[^ \t]) (?=[^ \t])")
 _LISTS = _ADDRESSES | _IDS | _LINKS | _PARAMETERS
 _SIGNATURES = frozenset(("dkim-signature", "arc-seal", "arc-message-signature"))
 _JOINTS = re.compile(rb'"(?:[^"\\]|\\.)*+"?|[,;]|>(?=<)')
@@ -85,7 +84,7 @@ def without_utf8(field: Field) -> Field:
         else mailboxes.write([box], len(name) + 2).replace("\r\n", "")
         for box in boxes
     ]
-    return Field(f"{name}: {_fold(', '.join(shown), len(name) + 2)}\r\n".encode())
+    return Field(f"{name}: {encoded_word.fold(', '.join(shown), len(name) + 2)}\r\n".encode())
 
 
 def _title(field: Field) -> str:
@@ -115,7 +114,7 @@ def _in_ascii(field: Field) -> bytes:
         text = _OUTSIDE_ASCII.sub(lambda letter: quote(letter[0]), text)
     if field.name in _PROGRAMS or not is_utf8(field.raw):
         text = _OUTSIDE_ASCII.sub("?", text)
-    return f"{name}: {_fold(text, len(name) + 2)}\r\n".encode()
+    return f"{name}: {encoded_word.fold(text, len(name) + 2)}\r\n".encode()
 
 
 def is_utf8(raw: bytes) -> bool:
@@ -190,19 +189,6 @@ def _parameter(found: re.Match[str]) -> str:
 
 
 # --- lines -----------------------------------------------------------------------------------------------
-
-
-def _fold(text: str, first: int) -> str:
-    """Folded at single blanks, so that every line has text."""
-    lines, column = [""], first
-    for word in _SINGLE_BLANK.split(text):
-        if lines[-1] and column + 1 + len(word) > _COLUMNS:
-            lines.append(word)
-            column = 1 + len(word)
-        else:
-            column += len(word) + (1 if lines[-1] else 0)
-            lines[-1] += (" " if lines[-1] else "") + word
-    return "\r\n ".join(lines)
 
 
 def _folded(raw: bytes) -> bytes:

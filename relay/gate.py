@@ -15,8 +15,6 @@ from relay.admission import ListenerOptions
 from relay.challenge import Challenge
 from relay.passwords import Known
 
-IMPLICIT_PORT = 465
-"""A listener on it speaks TLS from the first octet (RFC 8314 3.3)."""
 _BY_PASSWORD = ("PLAIN", "LOGIN")
 HANDSHAKE = 30.0
 """Seconds for a TLS handshake."""

@@ -14,13 +14,12 @@ from relay.admission import Listen
 from relay.connection import Connection
 from relay.crowd import TOO_MANY, Crowd
 from relay.errors import ConfigError
-from relay.gate import IMPLICIT_PORT
+from relay.profiles import SENDMAIL
 from relay.reply import Reply, wire_form
+from relay.securing import IMPLICIT_PORT
 from relay.server import Session, Setting
 
 _BACKLOG = 1024
-SENDMAIL = "sendmail"
-"""How mail that came over the submission socket names its listener."""
 _SOCKET_MODE = 0o666
 """A unix socket's own mode: the folder that it lies in says who may reach it."""
 

@@ -5,6 +5,18 @@ from dataclasses import dataclass, replace
 from relay.address import Address
 from relay.message import Message
 
+HIDING_FIELDS = (
+    "bcc",
+    "resent-to",
+    "resent-cc",
+    "resent-bcc",
+    "apparently-to",
+    "delivered-to",
+    "x-original-to",
+    "x-envelope-to",
+)
+"""Fields besides To and Cc that name recipients, hidden ones too (promise 4)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipient:

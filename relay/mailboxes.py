@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from relay import encoded_word
 from relay.address import Address, AddressError, parse
+from relay.message import Message
 
 LONGEST_LINE = 76
 
@@ -44,6 +45,11 @@ _SHORT = 256
 def read(value: str) -> Sequence[Mailbox]:
     """Every mailbox of an unfolded field value, those of groups included."""
     return _read_short(value) if len(value) <= _SHORT else _read(value)
+
+
+def written(message: Message, *names: str) -> list[Mailbox]:
+    """Every mailbox in the fields of these names, field by field."""
+    return [box for name in names for field in message.get_all(name) for box in read(field.text)]
 
 
 def _read(value: str) -> tuple[Mailbox, ...]:

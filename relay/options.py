@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from relay import address as addresses
 from relay.address import Address, AddressError, parse
 
 Parser = Callable[[str], Any]
@@ -81,6 +82,20 @@ def trac_boolean(value: str) -> bool:
         return bool(float(word))
     except ValueError:
         return False
+
+
+def domain(value: str) -> str:
+    """A domain as it is written, or nothing; a leading @ is understood."""
+    value = value.strip().removeprefix("@")
+    try:
+        return addresses.parse_domain(value) if value else ""
+    except AddressError as fault:
+        raise ValueError(f"{value!r} is not a domain: {fault}") from fault
+
+
+def ascii_domain(value: str) -> str:
+    """The same in lower-case A-labels, as domains are compared."""
+    return addresses.ascii_domain(domain(value))
 
 
 def integer(low: int, high: int) -> Parser:

@@ -9,26 +9,26 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from relay import dkim
-from relay.address import Address, AddressError, ascii_domain, parse_domain
+from relay.address import Address
 from relay.dialects import Facts
-from relay.options import Secret, address, address_list, boolean, choice, listed, option, secret, text, trac_boolean
+from relay.options import (
+    Secret,
+    address,
+    address_list,
+    ascii_domain,
+    boolean,
+    choice,
+    domain,
+    listed,
+    option,
+    secret,
+    text,
+    trac_boolean,
+)
 from relay.people import Users
 
 DEFAULT_PREFIX = "__default__"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-
-
-def domain(value: str) -> str:
-    """A domain, or nothing; a leading @ is understood."""
-    value = value.strip().removeprefix("@")
-    try:
-        return parse_domain(value) if value else ""
-    except AddressError as fault:
-        raise ValueError(f"{value!r} is not a domain: {fault}") from fault
-
-
-def _realm(value: str) -> str:
-    return ascii_domain(domain(value))
 
 
 def encoding(value: str) -> str:
@@ -89,7 +89,7 @@ class Policy:
         "base64", "Transfer encoding of text parts: base64, qp, none, none-strict, auto or keep", encoding
     )
     ignore_domains: tuple[str, ...] = option(
-        (), "Names at these domains are no mail addresses (Kerberos realms)", listed(_realm)
+        (), "Names at these domains are no mail addresses (Kerberos realms)", listed(ascii_domain)
     )
     rewrite: str = option(
         "full", "full: every rule; off: only complete addresses and what the standards demand", choice("full", "off")
@@ -102,7 +102,7 @@ class Policy:
     )
     project_name: str = option("", "The project of mail that names none", text)
     dkim_selector: str = option("", "Sign mail that leaves with DKIM: the name in front of ._domainkey", dkim.selector)
-    dkim_domain: str = option("", "The signing domain; empty: that of From", dkim.domain)
+    dkim_domain: str = option("", "The signing domain; empty: that of From", ascii_domain)
     dkim_key: Secret = option(
         Secret(""),
         "The private key for DKIM, in PEM, RSA or Ed25519",

@@ -5,7 +5,7 @@ loses nothing.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from relay import mime
 from relay.address import Address
@@ -149,13 +149,6 @@ def context_of(reading: Reading, setting: Setting, *, first_of_event: bool = Tru
         uid=entry.client.uid,
     )
     return Context(reading.profile.policy, reading.facts, stamp, setting.catch_all, setting.users, first_of_event)
-
-
-def without(mail: Mail, origins: Iterable[str]) -> Mail:
-    """The mail for those recipients only that are not answered for yet."""
-    answered = set(origins)
-    left = tuple(r for r in mail.envelope.recipients if r.origin not in answered)
-    return replace(mail, envelope=replace(mail.envelope, recipients=left))
 
 
 def _dropped(dropped: Iterable[Dropped]) -> tuple[Outcome, ...]:

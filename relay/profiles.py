@@ -166,7 +166,7 @@ def fits(match: Match, entry: Entry, message: Message, facts: Facts) -> bool:
 
 def _senders(entry: Entry, message: Message) -> list[Address]:
     """Whom the From field names, and the reverse-path."""
-    written = [box.address for field in message.get_all("from") for box in mailboxes.read(field.text)]
+    written = [box.address for box in mailboxes.written(message, "from")]
     return [sender for sender in (*written, entry.envelope.reverse_path) if sender is not None]
 
 

@@ -10,23 +10,11 @@ from collections.abc import Sequence
 from relay import encoded_word, mailboxes
 from relay.address import Address
 from relay.addressing import completed, is_ignored, is_own, why_not
-from relay.mail import Mail, Recipient
+from relay.mail import HIDING_FIELDS, Mail, Recipient
 from relay.mailboxes import Mailbox
 from relay.message import Field, Message
 from relay.notify import is_muted, is_somebody, people
 from relay.policy import Context
-
-HIDING_FIELDS = (
-    "bcc",
-    "resent-to",
-    "resent-cc",
-    "resent-bcc",
-    "apparently-to",
-    "delivered-to",
-    "x-original-to",
-    "x-envelope-to",
-)
-"""Fields besides To and Cc that name recipients (promise 4)."""
 
 UNDISCLOSED = b"To: undisclosed-recipients: ;\r\n"
 _UNDISCLOSED = re.compile(r'"?(?:undisclosed|unlisted)[- ]recipients"?\s*:\s*;', re.IGNORECASE)
@@ -101,7 +89,7 @@ def visible_recipients(mail: Mail, context: Context) -> Mail:
     message = _without_hiding_fields(mail)
     if not to and not cc:
         return mail.with_message(_write_to_nobody(message).remove("cc"))
-    boxes = [box for field in ("to", "cc") for box in _written(mail.message, field) if box.address]
+    boxes = mailboxes.written(mail.message, "to", "cc")
     names = {completed(box.address, context).key: box.display for box in boxes if box.address}
     message = _write(message, "To", to, names) if to else _write_to_nobody(message)
     return mail.with_message(_write(message, "Cc", cc, names) if cc else message.remove("cc"))
@@ -162,7 +150,8 @@ def _public(mail: Mail, context: Context) -> tuple[list[Address], list[Address]]
     secret = {completed(a, context).key for a in context.policy.smtp_always_bcc} - listed
     known = people(mail, context)
     passed = mail.message.has("x-tracker-relay") and bool(_shown_by_tracker(mail.message, context))
-    placed = {completed(box.address, context).key for box in _written(mail.message, "to") if box.address}
+    before = mailboxes.written(mail.message, "to")
+    placed = {completed(box.address, context).key for box in before if box.address}
     to: list[Address] = []
     cc = {address.key: address for address in always}
     for recipient in mail.envelope.recipients:
@@ -177,19 +166,15 @@ def _public(mail: Mail, context: Context) -> tuple[list[Address], list[Address]]
     return to, list(cc.values())
 
 
-def _written(message: Message, name: str) -> list[Mailbox]:
-    return [mailbox for field in message.get_all(name) for mailbox in mailboxes.read(field.text)]
-
-
 def _shown_by_tracker(message: Message, context: Context) -> set[tuple[str, str]]:
-    written = _written(message, "to") + _written(message, "cc")
+    written = mailboxes.written(message, "to", "cc")
     return {completed(mailbox.address, context).key for mailbox in written if mailbox.address}
 
 
 def _write(message: Message, name: str, wanted: list[Address], names: dict[tuple[str, str], str]) -> Message:
     """`wanted` as the field `name`; a field that says just that, and nothing of others, stays byte for byte."""
     fields = message.get_all(name)
-    current = [box.address.key if box.address else None for box in _written(message, name)]
+    current = [box.address.key if box.address else None for box in mailboxes.written(message, name)]
     if len(fields) == 1 and set(current) == {address.key for address in wanted} and _says_no_more(fields[0], current):
         return message
     shown = [Mailbox(_safe_display(names.get(address.key, ""), address), address) for address in wanted]

@@ -250,7 +250,6 @@ class Survey:
     longest: int = 0
     bare_cr: bool = False
     nul: bool = False
-    ends_line: bool = False
     _column: int = 0
     _open_cr: bool = False
 
@@ -280,7 +279,6 @@ class Survey:
         if more:
             self.longest = max(self.longest, self._column, *more[:-1])
             self._column = more[-1]
-        self.ends_line = piece.endswith(b"\n")
 
     @property
     def plain(self) -> bool:

@@ -69,16 +69,6 @@ class Verdict:
     ended: bool = False
 
 
-def offered(features: Iterable[str]) -> list[str]:
-    """The mechanisms of the EHLO lines that speak of AUTH, in the old form `AUTH=` as well."""
-    names: list[str] = []
-    for line in features:
-        words = line.upper().replace("=", " ").split()
-        if words[:1] == ["AUTH"]:
-            names += words[1:]
-    return names
-
-
 def means(who: Credentials) -> str:
     """What these credentials log in with: a token goes before a password, a certificate stands alone."""
     if who.token:

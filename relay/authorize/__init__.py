@@ -10,12 +10,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from relay import control, loaded
 from relay.authorize import browser, device
+from relay.commands.printing import when
 from relay.errors import RelayError
 from relay.journal import escaped
 from relay.loaded import Configuration
@@ -150,7 +150,7 @@ def _refresh(
 
 
 def _told(name: str, tokens: Tokens) -> None:
-    print(f"{name}: token stored, good until {_when(tokens.expires_at)}, renewed from {_when(tokens.due_at)} on")
+    print(f"{name}: token stored, good until {when(tokens.expires_at)}, renewed from {when(tokens.due_at)} on")
 
 
 def _tell_daemon(configuration: Configuration, client: Client) -> None:
@@ -209,13 +209,13 @@ def _lines(row: dict[str, Any]) -> list[str]:
     if row["expires_at"] is None:
         lines.append("  no token yet")
     elif row["alive"]:
-        lines.append(f"  token good until {_when(row['expires_at'])}, renewed from {_when(row['renewed_at'])} on")
+        lines.append(f"  token good until {when(row['expires_at'])}, renewed from {when(row['renewed_at'])} on")
     else:
-        lines.append(f"  token ended at {_when(row['expires_at'])}")
+        lines.append(f"  token ended at {when(row['expires_at'])}")
     if row["expires_at"] is not None:
         lines.append("  with a refresh token" if row["refresh_token"] else "  without a refresh token")
     if row["refused"]:
-        at = f" at {_when(row['refused_at'])}" if row["refused_at"] else ""
+        at = f" at {when(row['refused_at'])}" if row["refused_at"] else ""
         lines.append(f"  refused{at}: {escaped(row['refused'])}")
     if not row["usable"] or (
         row["expires_at"] is None and row["grant"] in (Grant.DEVICE_CODE, Grant.AUTHORIZATION_CODE)
@@ -264,7 +264,3 @@ async def _revoked(client: Client, tokens: Tokens, renewal: Renewal) -> str:
     if isinstance(answer, Refusal):
         return answer.text
     return "" if answer.status // 100 == 2 else f"it answered {answer.status}"
-
-
-def _when(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -26,9 +26,10 @@ from typing import IO, Any
 
 from relay.commands import filters, printing
 from relay.commands.asking import Asking
-from relay.commands.queue import changed, refused, status, still
+from relay.commands.queue import changed, noted, refused, status, still
 from relay.errors import DamagedMail, NoSuchMail, RelayError
 from relay.queue.moving import LONGEST_FORM
+from relay.spool.folder import sync_folder
 
 _PIECE = 65536
 _AT_A_TIME = 200
@@ -122,11 +123,7 @@ def _target(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         draft.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)
 
 
 def _written(
@@ -196,7 +193,7 @@ def bring(arguments: argparse.Namespace, ask: Asking) -> int:
             piped = arguments.file == Path("-")
             file = sys.stdin.buffer if piped else stack.enter_context(arguments.file.open("rb"))
             tar = stack.enter_context(tarfile.open(fileobj=file, mode="r|*"))
-            rows = _noted(_brought(arguments, ask, tar), results)
+            rows = noted(_brought(arguments, ask, tar), results)
             if arguments.json:
                 printing.as_json(rows)
             else:
@@ -217,12 +214,6 @@ def bring(arguments: argparse.Namespace, ask: Asking) -> int:
 
 class _Damaged(Exception):
     """the file is no export of this program"""
-
-
-def _noted(rows: Iterator[dict[str, Any]], results: list[str]) -> Iterator[dict[str, Any]]:
-    for row in rows:
-        results.append(row["result"])
-        yield row
 
 
 def _brought(arguments: argparse.Namespace, ask: Asking, tar: tarfile.TarFile) -> Iterator[dict[str, Any]]:

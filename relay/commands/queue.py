@@ -70,7 +70,7 @@ def change(arguments: argparse.Namespace, ask: Asking) -> int:
     if arguments.dry_run:
         return _dry(arguments, ids)
     results: list[str] = []
-    rows = _noted(changed(ask, arguments.verb, ids, still(arguments)), results)
+    rows = noted(changed(ask, arguments.verb, ids, still(arguments)), results)
     if arguments.json:
         printing.as_json(rows)
     else:
@@ -101,7 +101,8 @@ def changed(
             yield from line["changed"]
 
 
-def _noted(rows: Iterator[dict[str, Any]], results: list[str]) -> Iterator[dict[str, Any]]:
+def noted(rows: Iterator[dict[str, Any]], results: list[str]) -> Iterator[dict[str, Any]]:
+    """The rows, as they pass; what became of each is added to `results`."""
     for row in rows:
         results.append(row["result"])
         yield row

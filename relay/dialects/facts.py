@@ -73,7 +73,7 @@ def display_name(message: Message) -> str:
 
 def only_recipient(message: Message) -> str:
     """To's address, where it is just one: whom a mail per person is for."""
-    boxes = [box for field in message.get_all("to") for box in mailboxes.read(field.text)]
+    boxes = mailboxes.written(message, "to")
     return str(boxes[0].address) if len(boxes) == 1 and boxes[0].address else ""
 
 

@@ -14,7 +14,6 @@ from relay.securing import IMPLICIT_PORT
 
 PATIENCE = 5.0
 """Seconds for the connection, and again for the greeting."""
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "*": "127.0.0.1", "::": "::1"}  # noqa: S104 - nothing is bound here
 OURS = re.compile(r"220 (?P<name>\S+) ESMTP")
 """The relay's greeting, and nobody else's: others add their own name."""
 POLICY = (errno.EACCES, errno.EPERM)
@@ -60,8 +59,7 @@ def knock(listen: Listen, *, has_certificate: bool = False) -> Answer:
 
 def _connected(listen: Listen, *, tls: bool) -> socket.socket:
     if not listen.path:
-        host = _EVERYWHERE.get(listen.host, listen.host)
-        plain = socket.create_connection((host, listen.port), PATIENCE)
+        plain = socket.create_connection((listen.reachable.host, listen.port), PATIENCE)
         return _over_tls(plain) if tls else plain
     connection = socket.socket(socket.AF_UNIX)
     try:

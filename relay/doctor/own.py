@@ -1,6 +1,5 @@
 """Own: the relay's configuration, its spool, and the daemon that should be running."""
 
-import contextlib
 import os
 import pwd
 from collections import Counter
@@ -146,8 +145,7 @@ def daemon(config: Configuration, hostname: str) -> Iterator[Finding]:
     socket = control.socket_path(config)
     runs = control.runs(socket)
     if runs:
-        yield _asked(config, socket)
-        yield from _paused(socket)
+        yield from _asked(socket)
     else:
         yield fail("daemon", str(socket), "no daemon answers there: the relay does not run", start(config))
     for listen in config.listener.listen:
@@ -171,21 +169,18 @@ def _restart(config: Configuration) -> str:
     return "systemctl restart tracker-relay" if config.path == control.INSTALLED else f"end it, then {start(config)}"
 
 
-def _asked(config: Configuration, socket: Path) -> Finding:
+def _asked(socket: Path) -> Iterator[Finding]:
+    """Whether it answers, and the next hops that an administrator has paused."""
     try:
-        list(control.ask(socket, {"do": "find", "limit": 1}))
+        hops = list(control.ask(socket, {"do": "upstreams"}))
     except RelayError as fault:
-        return warn("daemon", str(socket), f"it runs, but gives no answer: {fault}", "sudo tracker-relay doctor")
-    return ok("daemon", str(socket), "it runs, and answers")
-
-
-def _paused(socket: Path) -> Iterator[Finding]:
-    """Next hops that an administrator has paused."""
-    with contextlib.suppress(RelayError):  # that it gives no answer is a row already
-        for row in control.ask(socket, {"do": "upstreams"}):
-            if row["paused"]:
-                text = f"{row['paused']}: its mail waits"
-                yield warn("daemon", row["name"], text, f"tracker-relay upstream resume {row['name']}")
+        yield warn("daemon", str(socket), f"it runs, but gives no answer: {fault}", "sudo tracker-relay doctor")
+        return
+    yield ok("daemon", str(socket), "it runs, and answers")
+    for row in hops:
+        if row["paused"]:
+            text = f"{row['paused']}: its mail waits"
+            yield warn("daemon", row["name"], text, f"tracker-relay upstream resume {row['name']}")
 
 
 def entered(config: Configuration, listen: Listen, answer: Answer, hostname: str, *, runs: bool) -> Finding:

@@ -2,8 +2,8 @@
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from relay.commands.printing import when
 from relay.doctor.finding import Finding, fail, ok, warn
 from relay.doctor.hop import Hop
 from relay.errors import NoToken, RelayError
@@ -51,11 +51,11 @@ async def token(hop: Hop, client: Client, renewal: Renewal, *, may_renew: bool) 
         return fail("token", hop.about, why, f"tracker-relay auth status {hop.names[0]}"), Held(Secret(""), why)
     if isinstance(answer, Refusal):
         return _refused(hop, client, answer), Held(Secret(""), answer.text)
-    return ok("token", hop.about, f"renewed; good until {_when(answer.expires_at)}"), Held(answer.access)
+    return ok("token", hop.about, f"renewed; good until {when(answer.expires_at)}"), Held(answer.access)
 
 
 def _living(hop: Hop, client: Client, tokens: Tokens, refused: str) -> Finding:
-    good = f"good until {_when(tokens.expires_at)}, renewed from {_when(tokens.due_at)} on"
+    good = f"good until {when(tokens.expires_at)}, renewed from {when(tokens.due_at)} on"
     if refused:
         text = f"{good}; but the last renewal was refused: {refused}"
         return warn("token", hop.about, text, f"tracker-relay auth login {hop.names[0]}")
@@ -75,7 +75,3 @@ def _refused(hop: Hop, client: Client, refusal: Refusal) -> Finding:
         return fail("token", hop.about, refusal.text, remedy)
     text = f"it can not be renewed now: {refusal.text}"
     return fail("token", hop.about, text, f"curl -sS -o /dev/null -w '%{{http_code}}\\n' {client.token_url}")
-
-
-def _when(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

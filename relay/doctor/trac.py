@@ -10,9 +10,8 @@ from relay.doctor.finding import Finding, fail, ok, warn
 from relay.errors import RelayError
 from relay.importing import tracini
 from relay.loaded import Configuration
+from relay.options import trac_boolean
 
-_TRUE = ("yes", "true", "enabled", "on", "aye", "1")
-"""What Trac takes for true."""
 PROGRAM = "tracker-relay-sendmail"
 _SECTION = "[notification]"
 
@@ -39,7 +38,7 @@ def trac(config: Configuration, path: Path) -> Iterator[Finding]:
 
 
 def _true(options: dict[str, str], name: str) -> bool:
-    return options.get(name, "").lower() in _TRUE
+    return trac_boolean(options.get(name, ""))
 
 
 def _enabled(about: str, options: dict[str, str]) -> Iterator[Finding]:
@@ -87,8 +86,8 @@ def _address(config: Configuration, about: str, options: dict[str, str]) -> Iter
 
 def _wanted(listens: list[Listen]) -> Listen:
     """Where a tracker on this host should send to."""
-    first = listens[0]
-    return Listen("localhost", first.port) if first.host in ("127.0.0.1", "0.0.0.0", "::", "*") else first  # noqa: S104
+    first = listens[0].reachable
+    return Listen("localhost", first.port) if first.host in ("127.0.0.1", "::1") else first
 
 
 def _sendmail(about: str, options: dict[str, str]) -> Iterator[Finding]:

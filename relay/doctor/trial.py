@@ -49,9 +49,8 @@ def _submitted(config: Configuration, sender: Address, recipient: Address) -> st
 def _as_a_tracker(config: Configuration) -> socket.socket:
     for listen in config.listener.listen:
         if listen.port:
-            host = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}.get(listen.host, listen.host)  # noqa: S104
             try:
-                return socket.create_connection((host, listen.port), _ANSWER)
+                return socket.create_connection((listen.reachable.host, listen.port), _ANSWER)
             except OSError as fault:
                 text = f"no answer at {listen}: {fault.strerror or fault}"
                 raise submission.Failed(submission.EX_TEMPFAIL, text) from fault

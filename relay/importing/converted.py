@@ -75,7 +75,7 @@ def _enabled(draft: Draft) -> None:
 def _addresses(draft: Draft) -> None:
     draft.boolean("use_short_addr")
     try:
-        draft.values["smtp_default_domain"] = policy.domain(draft.word("smtp_default_domain"))
+        draft.values["smtp_default_domain"] = options.domain(draft.word("smtp_default_domain"))
     except ValueError as fault:
         draft.remark("smtp_default_domain", f"{fault}: left out")
     if not draft.values.get("smtp_default_domain"):
@@ -156,7 +156,7 @@ def _domains(draft: Draft) -> str:
     kept: list[str] = []
     for word in re.split(r"[,\s]+", draft.word("ignore_domains")):
         try:
-            kept.append(policy.domain(word))
+            kept.append(options.domain(word))
         except ValueError as fault:
             draft.remark("ignore_domains", f"{fault}: left out")
     return ", ".join(filter(None, kept))

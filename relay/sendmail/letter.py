@@ -87,7 +87,7 @@ def header(message: Message, who: Address, full_name: str, *, hide: bool) -> byt
     """
     if hide:
         message = message.remove("bcc", "resent-bcc")
-    written = [box for field in message.get_all("from") for box in mailboxes.read(field.text)]
+    written = mailboxes.written(message, "from")
     if not message.get("from"):
         message = _put_from(message, [Mailbox(full_name, who)])
     elif len(written) == 1 and written[0].address and written[0].address.short:

@@ -121,8 +121,7 @@ class Server:
         server = await loop.create_server(lambda: self._protocol(trusted=False), listen.host, listen.port)
         self._servers.append(server)
         port = server.sockets[0].getsockname()[1]
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listen.host, listen.host)  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        return f"http://{Listen(listen.host, port).reachable}"
 
     async def _on_path(self, listen: Listen) -> str:
         sock = socket.socket(socket.AF_UNIX)

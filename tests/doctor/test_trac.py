@@ -19,8 +19,10 @@ def said(tmp_path):
     return look
 
 
-def test_all_is_well(said):
-    [(level, text, _)] = said(RIGHT)
+@pytest.mark.parametrize("true", ["true", "2", "1.0", "Enabled", "-1"])
+def test_all_is_well(said, true):
+    """True is what Trac takes for true."""
+    [(level, text, _)] = said(RIGHT.replace("= true", f"= {true}"))
     assert (level, text) == ("ok", "its notifications come to this relay")
 
 
@@ -28,6 +30,7 @@ def test_all_is_well(said):
     ("options", "words", "line"),
     [
         (RIGHT.replace("= true", "= false"), "smtp_enabled is false: Trac sends nothing", "smtp_enabled = true"),
+        (RIGHT.replace("= true", "= aye"), "smtp_enabled is aye: Trac sends nothing", "smtp_enabled = true"),
         (RIGHT.replace("smtp_enabled = true", ""), "absent, which means false", "smtp_enabled = true"),
         (RIGHT.replace("2525", "25"), "smtp_port is 25: the relay is at 127.0.0.1:2525", "smtp_port = 2525"),
         (RIGHT.replace("smtp_port = 2525", ""), "absent, which means 25", "smtp_port = 2525"),

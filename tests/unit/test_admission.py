@@ -91,3 +91,20 @@ def test_limits_are_told_with_their_codes():
 def test_headers(header, reply):
     refusal = admission.content(parse_bytes(header + b"\r\nbody\r\n"), OPTIONS, "gw.example.com")
     assert (refusal and str(refusal)) == reply
+
+
+@pytest.mark.parametrize(
+    ("listen", "reachable"),
+    [
+        ("0.0.0.0:25", "127.0.0.1:25"),
+        ("*:25", "127.0.0.1:25"),
+        ("[::]:25", "[::1]:25"),
+        ("[2001:db8::1]:25", "[2001:db8::1]:25"),
+        ("localhost:25", "localhost:25"),
+        ("unix:/run/x.sock", "unix:/run/x.sock"),
+        ("systemd:x", "systemd:x"),
+    ],
+)
+def test_where_a_client_of_this_host_reaches_a_socket(listen, reachable):
+    [one] = listen_list(listen)
+    assert str(one.reachable) == reachable

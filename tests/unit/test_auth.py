@@ -5,7 +5,7 @@ import base64
 import pytest
 
 from relay import auth
-from relay.auth import MECHANISMS, Channel, Credentials, dialogue, offered
+from relay.auth import MECHANISMS, Channel, Credentials, dialogue
 from relay.options import Secret
 from relay.reply import Reply
 
@@ -192,10 +192,6 @@ def test_a_system_without_md5_goes_on_to_the_next(monkeypatch):
     monkeypatch.setattr("relay.auth.simple.hmac.digest", forbidden)
     said, _ = talk("CRAM-MD5 PLAIN", TIM, IN)
     assert said[0].startswith("AUTH PLAIN")
-
-
-def test_offers_are_read_in_both_forms():
-    assert offered(["auth plain", "AUTH=LOGIN CRAM-MD5", "SIZE 1", "AUTHENTIC X"]) == ["PLAIN", "LOGIN", "CRAM-MD5"]
 
 
 # --- tokens ----------------------------------------------------------------------------------------

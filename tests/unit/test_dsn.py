@@ -11,7 +11,7 @@ from relay import dsn
 from relay.address import parse
 from relay.dsn import Action, Stamp, compose
 from relay.entry import Cause, Disposition, Entry, Outcome
-from relay.mail import Envelope, Recipient
+from relay.mail import HIDING_FIELDS, Envelope, Recipient
 from relay.message import parse_bytes
 from relay.reply import Reply
 
@@ -154,7 +154,7 @@ def test_the_status_agrees_with_the_action(reply, action, status):
 
 
 def test_no_hidden_recipient_in_the_quoted_header():
-    fields = b"".join(name.encode() + b": spy@example.org\r\n" for name in dsn.HIDING)
+    fields = b"".join(name.encode() + b": spy@example.org\r\n" for name in HIDING_FIELDS)
     data, parsed = report(original=parse_bytes(b"From spy@example.org Mon\r\n" + HEADER + fields + b"\r\n"))
     assert b"spy@" not in data
     quoted = parsed.get_payload(2).get_content()

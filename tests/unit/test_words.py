@@ -257,3 +257,17 @@ def test_ten_thousand_addresses():
     made = mailboxes.write([Mailbox("", Address(f"a{n}", "example.org")) for n in range(10_000)], 4)
     assert max(map(len, made.split("\r\n"))) <= 76
     assert len(mailboxes.read(made)) == 10_000
+
+
+@pytest.mark.parametrize("first", range(2, 60))
+def test_no_folded_line_is_over_76_columns_and_each_is_filled(first):
+    """Words of every length that could be taken for the name of the field."""
+    for length in range(1, 40):
+        words = ["x" * length] * 60
+        lines = encoded_word.fold(" ".join(words), first).split("\r\n")
+        widths = [first + len(lines[0]), *map(len, lines[1:])]
+        assert all(line.strip() for line in lines[1:])
+        assert max(widths[1:]) <= 76
+        assert widths[0] <= max(76, first + length)
+        assert all(width + 1 + length > 76 for width in widths[:-1])
+        assert " ".join(line.strip(" ") for line in lines) == " ".join(words)
