@@ -40,6 +40,10 @@ def files(tmp_path_factory):
         "gmail.password": "p\n",
         "spare.password": "p\n",
         "smtp.password": "p\n",
+        "ses.password": "p\n",
+        "sendgrid.password": "p\n",
+        "mailgun.password": "p\n",
+        "exchange.password": "p\n",
     }.items():
         (folder / file).write_text(text)
         (folder / file).chmod(0o600)
@@ -62,24 +66,32 @@ def test_check_accepts_it_without_a_word(files, number):
 
 
 def test_the_blocks_are_what_the_page_says_of_them(files):
-    grants = [
-        [hop.oauth.grant if hop.oauth else None for hop in upstreams_of(read(files, n).configuration)]
-        for n in range(len(BLOCKS))
-    ]
-    assert grants == [
-        [Grant.CLIENT_CREDENTIALS],
-        [Grant.CLIENT_CREDENTIALS],
-        [Grant.DEVICE_CODE],
-        [None],
-        [Grant.SERVICE_ACCOUNT],
-        [Grant.AUTHORIZATION_CODE],
-        [Grant.CLIENT_CREDENTIALS],
-        [Grant.CLIENT_CREDENTIALS, None],
-        [None],
-        [None],
-        [None],
-        [None],
-    ]
+    """By server: where the token comes from, and who logs in."""
+    hops = [hop for n in range(len(BLOCKS)) for hop in upstreams_of(read(files, n).configuration)]
+    found = {}
+    for hop in hops:
+        found.setdefault(hop.server, []).append((hop.oauth.grant if hop.oauth else None, bool(hop.user)))
+    assert {server: found[server] for server in KINDS} == KINDS
+    assert all(hop.tls in ("starttls", "implicit") for hop in hops if hop.server in KINDS)
+
+
+KINDS = {
+    "smtp.office365.com": [
+        (Grant.CLIENT_CREDENTIALS, True),
+        (Grant.CLIENT_CREDENTIALS, True),
+        (Grant.DEVICE_CODE, True),
+    ],
+    "smtp.gmail.com": [(None, True), (Grant.SERVICE_ACCOUNT, True), (Grant.AUTHORIZATION_CODE, True)],
+    "smtp-relay.gmail.com": [(None, False)],
+    "smtp.office365.us": [(Grant.CLIENT_CREDENTIALS, True)],
+    "smtp.example.com": [(Grant.CLIENT_CREDENTIALS, True)],
+    "mail.example.net": [(None, True)],
+    "email-smtp.eu-central-1.amazonaws.com": [(None, True)],
+    "smtp.sendgrid.net": [(None, True)],
+    "smtp.mailgun.org": [(None, True)],
+    "mail.corp.example.com": [(None, False)],
+    "exchange.corp.example.com": [(None, True), (None, False)],
+}
 
 
 def test_every_link_within_the_page_leads_somewhere():
