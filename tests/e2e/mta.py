@@ -105,6 +105,8 @@ rfc1413_hosts =
 tls_advertise_hosts = *
 tls_certificate = {folder}/server.pem
 tls_privatekey = {folder}/server.key
+tls_verify_certificates = {folder}/ca.pem
+tls_try_verify_hosts = *
 auth_advertise_hosts = ${{if def:tls_in_cipher {{*}}{{}}}}
 smtputf8_advertise_hosts = *
 message_size_limit = {limit}
@@ -149,12 +151,19 @@ cram:
   public_name = CRAM-MD5
   server_secret = ${{if eq{{$auth1}}{{{user}}}{{{password}}}fail}}
   server_set_id = $auth1
+external:
+  driver = external
+  public_name = EXTERNAL
+  server_advertise_condition = ${{if eq{{$tls_in_certificate_verified}}{{1}}}}
+  server_condition = ${{if eq{{$tls_in_certificate_verified}}{{1}}}}
+  server_set_id = ${{certextract{{subj_altname,mail}}{{$tls_in_peercert}}}}
 """
 
 
 def exim(folder, certificates):
     peer = Peer("Exim", folder, free_port(), "relay", PASSWORD, utf8=True)  # its CRAM-MD5 cuts a name at a blank
     _certificate(peer, certificates)
+    shutil.copy(certificates / "ca.pem", folder)
     text = EXIM.format(folder=folder, port=peer.port, limit=LIMIT, user=peer.user, password=PASSWORD)
     peer.write("exim4.conf", text)
     peer.boxes.mkdir()

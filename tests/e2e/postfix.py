@@ -38,6 +38,7 @@ def certificates(tmp_path_factory):
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
     authority.issue_cert("localhost", "127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
+    authority.issue_cert("relay@example.com").private_key_and_cert_chain_pem.write_to_path(folder / "client.pem")
     return folder
 
 

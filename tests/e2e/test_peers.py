@@ -1,6 +1,7 @@
 """Exim, OpenSMTPD and Dovecot's submission service as next hops: STARTTLS, AUTH, and every octet at its place."""
 
 import asyncio
+import json
 import ssl
 import time
 
@@ -18,6 +19,7 @@ from relay.tokens import Keeper
 from relay.tokenstore import TokenStore
 from relay.transaction import Timeouts
 from relay.upstream import Upstreams
+from tests.e2e.hop import Administrator
 from tests.e2e.mta import LIMIT
 from tests.e2e.tools import until
 from tests.oauth.server import TokenServer
@@ -184,6 +186,17 @@ def test_every_mechanism_with_a_password(sender):
 
 
 @pytest.mark.real
+@pytest.mark.parametrize("peer_server", ["exim"], indirect=True)
+def test_a_client_certificate_logs_in(sender, certificates):
+    options = {"user": "", "password": Secret(""), "auth": "external"}
+    assert sender.send(**options, client_certificate=str(certificates / "client.pem"))[0].disposition is RELAYED
+    assert "A=external:relay@example.com" in sender.peer.said()
+    [refused] = sender.send(**options)
+    assert (refused.disposition, refused.cause) == (DEFERRED, Cause.AUTH)
+    sender.arrived(1)
+
+
+@pytest.mark.real
 @pytest.mark.parametrize("peer_server", ["exim", "dovecot"], indirect=True)
 def test_an_authority_that_we_do_not_know(sender, tmp_path):
     import trustme
@@ -246,3 +259,14 @@ def test_the_whole_relay_in_front_of_it(daemon, sender, certificates):
     daemon.wait_sent(2)
     assert all(b"Message-ID: <7@example.com>" in octets for octets in sender.arrived(2))
     assert daemon.log().count(f"tls={'pkix' if peer.user else 'none'}") == 2
+    asked = json.loads(Administrator(daemon).command("doctor", "--json"))
+    checked = {
+        row["check"]: row["level"] for row in asked if row["check"] in ("greeting", "tls", "ehlo", "auth", "sender")
+    }
+    assert set(checked.values()) <= {"ok", "warn"}, (
+        asked
+    )  # example.com is no domain of theirs: a test mail may be refused
+    assert checked["ehlo"] == "ok", asked
+    assert {"auth", "tls"} <= set(checked) or not peer.user
+    [probed] = json.loads(Administrator(daemon).command("upstream", "probe", "notification", "--json"))
+    assert probed["ok"]
