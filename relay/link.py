@@ -298,7 +298,8 @@ async def _start_tls(client: aiosmtplib.SMTP, wanted: Demand, timeouts: Timeouts
     try:
         await client.starttls(server_hostname=sni, timeout=timeouts.connect)
     except aiosmtplib.SMTPResponseException as refused:
-        reply = Reply(454, "4.7.4", f"STARTTLS refused: {refused.code} {refused.message}")
+        said = f"{refused.code} {refused.message}" if refused.code > 0 else "an answer that is no SMTP reply"
+        reply = Reply(454, "4.7.4", f"STARTTLS refused: {said}")
         raise LinkFault(reply, Cause.TLS, host) from refused
     except aiosmtplib.SMTPException as broken:
         raise LinkFault(Reply(454, "4.7.5", f"TLS failed: {words(broken)}"), Cause.TLS, host) from broken

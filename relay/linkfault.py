@@ -35,7 +35,7 @@ async def faults(host: str) -> AsyncIterator[None]:
     except aiosmtplib.SMTPResponseException as refused:
         reply = Reply.read(refused.code, refused.message)
         if not reply.transient:  # a 5xx before any mail was named is no answer to a mail; -1 is garbage
-            said = str(reply) if reply.permanent else "an answer that is no SMTP reply"
+            said = str(reply) if reply.code > 0 else "an answer that is no SMTP reply"
             reply = Reply(451, "4.3.2", f"the server said {said}")
         raise LinkFault(reply, Cause.CONNECT, host) from refused
     except (aiosmtplib.SMTPException, OSError, TimeoutError, ValueError) as fault:
@@ -54,14 +54,24 @@ def tls_fault(fault: BaseException | None) -> ssl.SSLError | None:
     return None
 
 
+_WORDS: dict[type[BaseException], str] = {
+    aiosmtplib.SMTPTimeoutError: "the server did not answer in time",
+    aiosmtplib.SMTPServerDisconnected: "the server closed the connection",
+    aiosmtplib.SMTPConnectError: "the server closed the connection",
+    TimeoutError: "timed out",
+}
+"""The first that fits; those of aiosmtplib are told apart by their order."""
+
+
 def words(fault: BaseException) -> str:
     """A fault in a few words for a person."""
     if isinstance(broken := tls_fault(fault), ssl.SSLCertVerificationError):
         return f"certificate not accepted: {broken.verify_message}"
     if isinstance(fault, ssl.SSLError):
         return (fault.reason or "TLS error").replace("_", " ").lower()
-    if isinstance(fault, TimeoutError) and not isinstance(fault, aiosmtplib.SMTPException):
-        return "timed out"
+    for kind, text in _WORDS.items():
+        if isinstance(fault, kind):
+            return text
     if isinstance(fault, socket.gaierror):
         return fault.strerror or "unknown name"
     if isinstance(fault, OSError) and fault.errno:

@@ -150,7 +150,7 @@ def _talk(
         text = f"log-in by {mechanism.name} not believed: the server said {reply} before it had proved itself"
         return _refusal(mechanism, _hide(text, who, said))
     if reply.code == 421:
-        ended = Reply(421, reply.status, f"within the log-in: {_hide(reply.text, who, said)}")
+        ended = Reply(421, reply.status, f"{_hide(reply.text, who, said)} (within the log-in)")
         return Verdict(mechanism.name, ended, ended=True)
     shown = _hide(challenge, who, said)
     text = f"log-in as {who.user} refused: {_hide(str(reply), who, said)}"

@@ -63,13 +63,29 @@ FAULTS = {
     "another protocol": "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n",
 }
 
-SAID = {"421": "421 4.3.2 shutting down", "4xx": "451 4.3.0 not now", "5xx": "554 5.3.0 never"}
+SAID = {
+    "421": "421 4.3.2 shutting down",
+    "4xx": "451 4.3.0 not now",
+    "5xx": "554 5.3.0 never",
+    "stall": "the server did not answer in time",
+    "drip": "the server did not answer in time",
+    "close": "the server closed the connection",
+    "half a reply": "the server closed the connection",
+    "garbage": "no SMTP reply",
+    "flood": "no SMTP reply",
+    "another protocol": "no SMTP reply",
+}
 
 
 def _late_reset(talk):
     """An RST once the replies before it have arrived."""
     time.sleep(0.5)
     reset(talk)
+
+
+def _deaf(_talk):
+    """Read no more, for longer than the relay waits."""
+    time.sleep(8)
 
 
 def _everywhere():
@@ -172,12 +188,22 @@ CONTENT = {
     "the end before the dot": Case(DEFERRED, {"content": close}, doubt=True),
     "an RST in a large mail": Case(DEFERRED, {"content": reset}, size=LARGE),
     "the end in a large mail": Case(DEFERRED, {"content": close}, size=LARGE),
-    "a large mail not taken": Case(
-        DEFERRED, {"content": lambda _talk: time.sleep(8), "features": FEATURES[:1]}, size=MORE_THAN_FITS
+    "a large mail not taken": Case(DEFERRED, {"content": _deaf, "features": FEATURES[:1]}, size=MORE_THAN_FITS),
+    "552 in a large mail": Case(
+        BOUNCED,
+        {"content": then("552 5.3.4 too big", _deaf), "features": FEATURES[:1]},
+        "552 5.3.4",
+        size=MORE_THAN_FITS,
     ),
-    "552 in a large mail": Case(BOUNCED, {"content": then("552 5.3.4 too big", stall)}, "552 5.3.4", size=LARGE),
-    "421 in a large mail": Case(DEFERRED, {"content": "421 4.3.2 enough"}, "421 4.3.2", size=LARGE),
-    "250 in a large mail": Case(DEFERRED, {"content": then("250 2.0.0 kept", stall)}, size=LARGE),
+    "421 in a large mail": Case(
+        DEFERRED,
+        {"content": then("421 4.3.2 enough", _deaf), "features": FEATURES[:1]},
+        "421 4.3.2",
+        size=MORE_THAN_FITS,
+    ),
+    "250 in a large mail": Case(
+        DEFERRED, {"content": then("250 2.0.0 kept", _deaf), "features": FEATURES[:1]}, size=MORE_THAN_FITS
+    ),
     "a large mail, the reply lost": Case(DEFERRED, {"dot": close}, doubt=True, doubled=True, size=LARGE),
     "a large mail, an RST for a reply": Case(DEFERRED, {"dot": reset}, doubt=True, doubled=True, size=LARGE),
 }

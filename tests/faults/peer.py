@@ -118,6 +118,7 @@ class Peer:
             self.listening.bind(("127.0.0.1", 0))  # taken, and nobody listens
         else:
             self.listening = socket.create_server(("127.0.0.1", 0), backlog=50)
+            self.listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         self.port = self.listening.getsockname()[1]
 
     def listen(self):

@@ -86,6 +86,6 @@ def test_a_server_that_hangs_up_within_the_log_in_does_not_refuse_the_password(s
         async with stage.peer(certificate=tls(), script=script) as peer, stage.upstreams() as upstreams:
             [outcome] = (await upstreams.attempt(Route(stage.secured(peer)), stage.mail())).outcomes
             assert (outcome.disposition, str(outcome.cause)) == (DEFERRED, "connect")
-            assert str(outcome.reply) == "421 4.7.0 within the log-in: too many connections"
+            assert str(outcome.reply) == "421 4.7.0 too many connections (within the log-in)"
 
     run(story)
