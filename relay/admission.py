@@ -234,9 +234,10 @@ def recipients(number: int, options: ListenerOptions) -> Reply | None:
 def content(message: Message, options: ListenerOptions, gateway_id: str) -> Reply | None:
     """The header of a received mail: its limits, hops, and our own trace in it."""
     fields = message.fields
-    if len(fields) > MAX_FIELDS or sum(len(field.raw) for field in fields) > MAX_HEADER:
+    lengths = list(map(len, message.raws))
+    if len(lengths) > MAX_FIELDS or sum(lengths) > MAX_HEADER:
         return Reply(552, "5.3.4", f"header of more than {MAX_FIELDS} fields or {MAX_HEADER} octets")
-    if any(len(field.raw) > MAX_FIELD for field in fields):
+    if max(lengths, default=0) > MAX_FIELD:
         return Reply(552, "5.3.4", f"header field of more than {MAX_FIELD} octets")
     names = [field.name for field in fields]
     if names.count("received") >= options.max_hops:

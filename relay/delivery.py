@@ -383,6 +383,9 @@ def _deferred(mail: Mail, status: str, text: str) -> tuple[Outcome, ...]:
 def _completed(attempt: Attempt, mail: Mail) -> Attempt:
     """With a deferral for each recipient that the attempt forgot: nobody is lost (promise 2)."""
     told = {outcome.origin for outcome in attempt.outcomes}
-    forgotten = mail.to(*(r for r in mail.envelope.recipients if r.origin not in told))
+    left = [r for r in mail.envelope.recipients if r.origin not in told]
+    if not left:
+        return attempt
+    forgotten = mail.to(*left)
     missing = _deferred(forgotten, "4.3.0", f"no outcome came back from {attempt.upstream}")
-    return replace(attempt, outcomes=(*attempt.outcomes, *missing)) if missing else attempt
+    return replace(attempt, outcomes=(*attempt.outcomes, *missing))

@@ -1,7 +1,5 @@
 """History: what preparing has shown of a mail becomes part of its entry's life."""
 
-from dataclasses import replace
-
 from relay import journal
 from relay.entry import Entry, Event
 from relay.prepare import Prepared
@@ -29,8 +27,7 @@ def noted(entry: Entry, prepared: Prepared, now: float) -> Entry:
             journal.warning(entry.id, text)
     if not events and (profile, prepared.project, prepared.ticket) == (entry.profile, entry.project, entry.ticket):
         return entry
-    return replace(
-        entry,
+    return entry.but(
         project=prepared.project,
         ticket=prepared.ticket,
         profile=profile,

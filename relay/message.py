@@ -156,6 +156,8 @@ class Message:
     """The empty line between header and body; b"" when the mail has none."""
     _named: dict[str, list[Field]] = dataclass_field(default_factory=dict, init=False, repr=False, compare=False)
     """The fields by name, made when first asked for: rules look fields up some forty times a mail."""
+    _header: list[bytes] = dataclass_field(default_factory=list, init=False, repr=False, compare=False)
+    """The header in octets, once somebody has asked for it."""
 
     def _by_name(self) -> dict[str, list[Field]]:
         named = self._named
@@ -179,6 +181,11 @@ class Message:
     def has(self, *names: str) -> bool:
         """True when there is a field of one of these names, in lower case."""
         return not self._by_name().keys().isdisjoint(names)
+
+    def beginning(self, prefix: str) -> list[Field]:
+        """Every field whose name begins so, in lower case."""
+        named = self._by_name()
+        return [field for name in named if name.startswith(prefix) for field in named[name]]
 
     def text(self, name: str) -> str:
         """The unfolded value of the first field of that name, "" when there is none."""
@@ -238,9 +245,16 @@ class Message:
         return self if fields == self.fields else self.with_fields(fields)
 
     @property
+    def raws(self) -> list[bytes]:
+        """The octets of each field."""
+        return [field.raw for field in self.fields]
+
+    @property
     def header_bytes(self) -> bytes:
         """The header as it leaves, the empty line included."""
-        return b"".join([field.raw for field in self.fields]) + self.separator
+        if not self._header:
+            self._header.append(b"".join(self.raws) + self.separator)
+        return self._header[0]
 
     def pieces(self) -> Iterator[bytes]:
         """The whole message, piece by piece."""

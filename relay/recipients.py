@@ -85,7 +85,8 @@ def visible_recipients(mail: Mail, context: Context) -> Mail:
     """Write To and Cc so that they name whom the policy shows, and remove every field that names others."""
     to, cc = _public(mail, context) if context.policy.use_public_cc else ([], _always_shown(context))
     visible = {address.key for address in (*to, *cc)}
-    mail = mail.to(*(Recipient(r.address, r.origin, r.address.key in visible) for r in mail.envelope.recipients))
+    if any(r.shown is not (r.address.key in visible) for r in mail.envelope.recipients):
+        mail = mail.to(*(Recipient(r.address, r.origin, r.address.key in visible) for r in mail.envelope.recipients))
     message = _without_hiding_fields(mail)
     if not to and not cc:
         return mail.with_message(_write_to_nobody(message).remove("cc"))
@@ -103,7 +104,7 @@ def remove_hidden(mail: Mail, _context: Context) -> Mail:
 def _without_hiding_fields(mail: Mail) -> Message:
     """Without the fields that list recipients, and without those of Resent-* that name a hidden one."""
     message = mail.message.remove(*HIDING_FIELDS)
-    resent = {f: encoded_word.decode(f.text).lower() for f in message.fields if f.name.startswith("resent-")}
+    resent = {f: encoded_word.decode(f.text).lower() for f in message.beginning("resent-")}
     if not resent:
         return message
     everything = "\n".join(resent.values())

@@ -51,8 +51,10 @@ class Reply:
 
     def __str__(self) -> str:
         """One printable line: controls of the peer's text never reach a log or a page."""
-        text = "".join(c if c.isprintable() else " " for c in self.text)
-        return " ".join(part for part in (str(self.code), self.status, text.strip()) if part)
+        text = self.text
+        if not text.isprintable():
+            text = "".join(c if c.isprintable() else " " for c in text)
+        return " ".join(filter(None, (str(self.code), self.status, text.strip())))
 
 
 @lru_cache(256)

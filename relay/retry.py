@@ -101,12 +101,12 @@ def decide(
     answered = (*entry.answered, *map(_shortened, answers))
     tried = trimmed((*entry.attempts, *(_short_attempt(a) for a in attempts if not lines_up(a))))
     ours = {*expired, *by_rule}
-    ruled = tuple(o for o in answers if o in ours)
+    ruled = tuple(o for o in answers if o in ours) if ours else ()
     failures = () if entry.report else tuple(o for o in answers if o.disposition is Disposition.REFUSED)
     if not open_:
-        done = replace(entry, answered=answered, attempts=tried, state=State.DONE, reason="", done_at=now)
+        done = entry.but(answered=answered, attempts=tried, state=State.DONE, reason="", done_at=now)
         return Decision(_without_recipient(done, now), ruled, failures)
-    following = replace(entry, answered=answered, attempts=tried)
+    following = entry.but(answered=answered, attempts=tried)
     decision = Decision(following, ruled, failures)
     if twice:
         return replace(decision, entry=held(following, _ambiguous_reason(twice), now))

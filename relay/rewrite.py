@@ -22,7 +22,7 @@ from relay.recipients import (
 )
 from relay.wire import wire
 
-_ONE_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:(?:[^\0\r\n]|\r\n[ \t])*+\r\n")
+_ONE_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:(?:[^\0\r\n]++|\r\n[ \t])*+\r\n")
 
 __all__ = ["OFF_RULES", "RULES", "Context", "Policy", "Rule", "rewrite", "steps"]
 

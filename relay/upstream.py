@@ -145,7 +145,7 @@ class Upstreams:
             outcomes = all_alike(recipients, reply, cause, host)
             kept = tuple(map(kept_back, outcomes)) if reply.permanent else outcomes
             return Attempt(started, upstream.name, kept, tls_level=tls.told(tls.demand(upstream), None, cause))
-        last = LinkFault(Reply(451, "4.4.2", "the connection broke"), Cause.CONNECT, upstream.server)
+        last: LinkFault | None = None
         for number in range(RETRIES + 1):
             try:
                 return await self._over(hop, route, mail, started, fresh=number == RETRIES)
@@ -156,6 +156,7 @@ class Upstreams:
                 if not isinstance(fault, _Blocked):
                     hop.trouble = (self.clock(), fault.reply, fault.cause)
                 break
+        assert last is not None, "no connection, and no fault"
         outcomes = all_alike(recipients, last.reply, last.cause, last.host)
         level = last.tls_level or tls.told(tls.demand(upstream), None, last.cause)
         delays = (0.0, 0.0, max(self.clock() - started, 0.0), 0.0)

@@ -17,7 +17,7 @@ from relay.transfer import LONGEST_LINE
 def wire(mail: Mail, _context: Context) -> Mail:
     """Fold and encode what needs it, in header and body; refuse the mail when that can not be done."""
     message = _separated(mail.message)
-    if message.header_bytes.isascii() and all(len(field.raw) <= LONGEST_LINE for field in message.fields):
+    if message.header_bytes.isascii() and max(map(len, message.raws), default=0) <= LONGEST_LINE:
         return _with_short_lines(mail.with_message(message))
     changed: list[str] = []
 
@@ -38,7 +38,7 @@ def wire(mail: Mail, _context: Context) -> Mail:
 
 def _separated(message: Message) -> Message:
     """Without an mbox's `From ` line, and with an empty line before the body where it was missing."""
-    if any(not field.name for field in message.fields):
+    if message.has(""):
         message = replace(message, fields=tuple(field for field in message.fields if field.name))
     if not message.separator and message.body.size:
         message = replace(message, separator=b"\r\n")
