@@ -128,7 +128,7 @@ class Relay:
             time.time,
             setting.hostname,
             setting.gateway_id,
-            self.delivery.wake,
+            self.delivery.arrived,
             self._assigned,
             self.duplicates,
             self.gate,
