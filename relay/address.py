@@ -166,6 +166,8 @@ def parse_path(raw: bytes) -> tuple[Address | None, bytes]:
 
 def _closing_bracket(raw: bytes) -> int:
     """Where the path's `>` is: one inside a quoted string does not count."""
+    if b'"' not in raw and (at := raw.find(b">", 0, MAX_PATH + 1024)) >= 0:
+        return at
     quoted = escaped = False
     for at, octet in enumerate(raw[: MAX_PATH + 1024]):
         if escaped:

@@ -37,7 +37,7 @@ from relay.transaction import all_alike
 POLL = 0.5
 """Seconds between two looks at the spool when nobody calls `wake`: retries that become due, other nodes' mail."""
 HEAD_START = 0.001
-"""Seconds that clients get before new mail is worked on: their next commands come now, the disk makes them wait soon."""
+"""Seconds that clients get before new mail is worked on: their commands come now, the disk makes them wait soon."""
 SPOOL_PAUSE = (1.0, 5.0)
 """The first and the longest pause, in seconds, before a spool that failed is asked again."""
 CANCEL_GRACE = 5.0

@@ -35,8 +35,10 @@ from relay.spool.row import COLUMNS, Stored
 from relay.spool.writer import Writer
 
 _LATER = "UPDATE entries SET state = 'later' WHERE seq = ?"
-_PURGE = 100
+_PURGE = 1000
 """Rows of old history, or old facts, that one operation removes at most."""
+PURGE_EVERY = 1.0
+"""Seconds between two looks for old history, by the wall clock."""
 
 
 class SqliteSpool:
@@ -51,6 +53,7 @@ class SqliteSpool:
         self._locks: tuple[int, ...] = ()
         self._leases = Leases(clock, options.lease)
         self._known = -1
+        self._purged_at = -math.inf
         self._writer: Writer | None = None
         self._readers = Readers(self._database, self._damaged)
         self._news = asyncio.Event()
@@ -323,6 +326,9 @@ class SqliteSpool:
             "INSERT OR REPLACE INTO history (id, done_at, entry) VALUES (?, ?, ?)",
             (entry.id, entry.done_at or now, encode(entry)),
         )
+        if abs(now - self._purged_at) < PURGE_EVERY:
+            return
+        self._purged_at = now
         connection.execute(
             "DELETE FROM history WHERE seq IN (SELECT seq FROM history WHERE done_at < ? ORDER BY done_at LIMIT ?)",
             (now - self._options.history, _PURGE),

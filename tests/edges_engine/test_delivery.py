@@ -56,6 +56,24 @@ def test_wake_makes_the_engine_look_at_once(house, monkeypatch):
     h.run(story)
 
 
+def test_new_mail_waits_a_moment_so_that_who_waits_for_his_250_goes_first(house, monkeypatch):
+    monkeypatch.setattr(delivery, "POLL", 60.0)
+    h = house()
+
+    async def story():
+        await asyncio.sleep(0.02)
+        with monkeypatch.context() as quiet:
+            quiet.setattr(delivery.Delivery, "wake", lambda _: None)
+            h.mail("m1", "a@example.org")
+        h.engine.arrived()
+        for _ in range(5):
+            await asyncio.sleep(0)
+            assert h.tried == []
+        await h.until(lambda: h.spool.entry("m1").state is State.DONE)
+
+    h.run(story)
+
+
 def test_without_wake_the_engine_looks_by_itself(house):
     h = house()
 
