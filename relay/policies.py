@@ -49,6 +49,10 @@ class Page(Protocol):
         """The page."""
 
 
+Fetch = Callable[[str, Sequence[str]], Awaitable[Page]]
+"""The page of a URL, asked for at one of these addresses. Raises RelayError."""
+
+
 class Store(Protocol):
     """Where policies outlast a restart."""
 
@@ -75,7 +79,7 @@ class Policies:
 
     store: Store
     resolver: Callable[[], Asks]
-    fetch: Callable[[str, Sequence[str]], Awaitable[Page]]
+    fetch: Fetch
     clock: Callable[[], float]
     port: int = HTTPS
     _domains: dict[str, _Domain] = field(default_factory=dict)

@@ -1,23 +1,44 @@
 """Discovered: a next hop whose hosts DNS has to name (mx, srv:DOMAIN): who they are, and whether one takes us."""
 
+import os
 import random
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from relay import app, services
 from relay.address import Address, ascii_domain
 from relay.discovery import Discovery, Nowhere
 from relay.doctor.finding import Finding, Level, fail, ok, warn
 from relay.doctor.hop import Hop
+from relay.https import Browser
 from relay.loaded import Configuration
+from relay.policies import Fetch, Policies
 from relay.resolver import Resolver
+from relay.tokenstore import TokenStore
 from relay.upstream import Upstreams
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The policies that the relay keeps: looked at, never written, since it may be root who looks."""
+
+    kept: TokenStore
+
+    def load(self, name: str) -> bytes | None:
+        return self.kept.load(name) if os.access(self.kept.folder, os.X_OK) else None
+
+    def store(self, name: str, data: bytes) -> None:
+        return
+
 
 Examine = Callable[[Configuration, Hop, Address | None], AsyncIterator[Finding]]
 
 
-async def rows(config: Configuration, hop: Hop, recipient: Address | None, examine: Examine) -> AsyncIterator[Finding]:
+async def rows(
+    config: Configuration, hop: Hop, recipient: Address | None, examine: Examine, fetch: Fetch | None = None
+) -> AsyncIterator[Finding]:
     """The hosts, then host by host what `examine` says, until one has shown more than its name: as mail would go.
 
     Direct delivery is tried at the domain of the `recipient`, else of the first sender: somebody's it must be.
@@ -30,7 +51,10 @@ async def rows(config: Configuration, hop: Hop, recipient: Address | None, exami
         return
     upstreams = Upstreams(config.timeouts, setting.hostname, time.time)
     names = (setting.hostname, setting.gateway_id)
-    discovery = Discovery(Resolver(config.dns), upstreams, time.time, random.random, lambda: names)
+    resolver = Resolver(config.dns)
+    kept = _Reading(TokenStore(Path(config.spool.path, "mta-sts")))
+    policies = Policies(kept, lambda: resolver, fetch or Browser().get, time.time)
+    discovery = Discovery(resolver, upstreams, time.time, random.random, lambda: names, policies=policies)
     try:
         hosts = await discovery.hosts(hop.upstream, domain)
     except Nowhere as fault:
@@ -40,6 +64,9 @@ async def rows(config: Configuration, hop: Hop, recipient: Address | None, exami
     named = ", ".join(f"{host.server}:{host.port}" for host in hosts)
     of = domain or services.domain_of(hop.upstream.server)
     yield ok("dns", hop.about, f"the mail of {of} goes to {named}")
+    if hop.upstream.sts and (policy := await policies.of(domain)):
+        heeded = "is heeded" if policy.mode == "enforce" else "is in testing"
+        yield ok("mta-sts", hop.about, f"the policy of {domain} {heeded}: mx {', '.join(policy.patterns)}")
     unreached: list[Finding] = []
     for host in hosts:
         found = [row async for row in examine(config, Hop(host, hop.names, hop.senders), recipient)]

@@ -8,6 +8,7 @@ from relay.doctor.finding import Finding, fail, ok, warn
 from relay.doctor.hop import Hop
 from relay.link import Seen
 from relay.proving import pin_of, tlsa_of
+from relay.routing import UNLISTED
 from relay.securing import shown_pin
 from relay.tls import Level
 
@@ -20,14 +21,18 @@ def published(hop: Hop, seen: Seen) -> Iterator[Finding]:
     if found.state is State.USABLE:
         records = ", ".join(map(dane.shown, found.records[:3]))
         yield ok("dane", hop.about, f"DNSSEC proves the TLSA records of {found.names[0]}: {records}")
-    else:
+    elif not hop.upstream.is_exchanger:  # of a stranger's server nothing else was to be expected
         then = "TLS without proof is demanded" if found.state is State.UNUSABLE else "TLS is used if it can be had"
         yield warn("dane", hop.about, f"{found.text}; {then}", _remedy(hop, found.state))
 
 
 def barred(hop: Hop, seen: Seen) -> Finding | None:
-    """The row where the answer of DNS keeps every mail back; None where it does not."""
+    """The row where what DNS says, or a policy, keeps every mail back; None where it does not."""
     found = seen.published
+    proved = found is not None and found.state in (State.USABLE, State.FAILED)
+    if hop.upstream.sts == UNLISTED and not proved:
+        text = f"mail waits: the MTA-STS policy of its domain does not name {hop.upstream.server}"
+        return fail("mta-sts", hop.about, text, "ask the administrator of the domain: policy and MX differ")
     if found is None or found.state is State.USABLE:
         return None
     if found.state is not State.FAILED and hop.upstream.tls == "opportunistic":

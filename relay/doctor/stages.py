@@ -134,6 +134,8 @@ def tls_failed(hop: Hop, seen: Seen, fault: LinkFault, shown: Certificate | None
     if isinstance(fault.__cause__, NotProven):
         return proof.not_proven(hop, told, seen)
     broken = tls_fault(fault)
+    if hop.upstream.is_exchanger:
+        return fail("tls", hop.about, told, f"ask the administrator of {up.server}: mail waits until it is mended")
     if isinstance(broken, ssl.SSLCertVerificationError):
         return fail("tls", hop.about, told, _certificate_remedy(hop, broken.verify_code, shown))
     if "offers no STARTTLS" in text:

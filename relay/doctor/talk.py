@@ -109,7 +109,7 @@ async def _broken(hop: Hop, means: Means, seen: Seen, fault: LinkFault, address:
 
 async def _shown(hop: Hop, means: Means) -> Certificate | None:
     """The certificate that was not accepted, looked at over a connection without log-in and without proof."""
-    bare = replace(hop.upstream, proof="none", ca_file="", user="", password=Secret(""), auth="", oauth=None)
+    bare = replace(hop.upstream, proof="none", sts="", ca_file="", user="", password=Secret(""), auth="", oauth=None)
     seen = Seen()
     link, _ = await _connected(Hop(bare), await asyncio.to_thread(context_of, bare), means, seen)
     if link:

@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from relay import doctor, proving
+from relay import config, doctor, proving
+from relay.doctor import discovered
 from relay.doctor.finding import shown
 from relay.doctor.hop import hops_of
+from relay.https import Answer as Page
 from relay.securing import shown_pin
 from tests.doctor.conftest import Rows
 from tests.nameserver import SERVFAIL, Zone, serving
@@ -120,3 +122,63 @@ def test_opportunistic_dane_that_finds_nothing_is_a_warning(dane_at):
     rows, _ = dane_at("good", [], "opportunistic", proven=True)
     assert rows.row("dane").level == "warn"
     assert rows.row("dane").text == "no TLSA record is published; TLS is used if it can be had"
+
+
+POLICY = b"version: STSv1\nmode: %s\nmx: %s\nmax_age: 1000\n"
+
+
+@pytest.fixture
+def direct(stage, tls, run, tmp_path):
+    """The rows of direct delivery to a domain whose policy has this mode and names this mail server."""
+
+    def look(mode, names):
+        async def fetch(_url, _at):
+            return Page(200, {"content-type": "text/plain"}, POLICY % (mode, names))
+
+        async def story():
+            async with stage.peer(certificate=tls("good")) as peer:
+                records = {
+                    ("a.test", "MX"): ["5 mx.a.test."],
+                    ("mx.a.test", "A"): ["127.0.0.1"],
+                    ("_mta-sts.a.test", "TXT"): ['"v=STSv1; id=1"'],
+                    ("mta-sts.a.test", "A"): ["127.0.0.1"],
+                }
+                with serving(Zone(records)) as zone:
+                    path = tmp_path / "config.ini"
+                    path.write_text(
+                        f"[dns]\nnameservers = 127.0.0.1:{zone.port}\n[mx]\nport = {peer.port}\n[notification]\n"
+                        "smtp_enabled = true\nsmtp_from = bot@a.test\nupstream = mx\n"
+                    )
+                    path.chmod(0o600)
+                    made = config.read(path).configuration
+                    rows = discovered.rows(made, hops_of(made)[0], None, doctor.examine, fetch)
+                    return Rows([shown(row, []) async for row in rows]), peer
+
+        found = run(story)
+        assert not (tmp_path / "var" / "spool" / "mta-sts").exists(), "doctor leaves nothing behind"
+        return found
+
+    return look
+
+
+def test_a_policy_that_is_heeded_and_a_certificate_that_does_not_fit(direct):
+    rows, peer = direct(b"enforce", b"mx.a.test")
+    assert rows.row("mta-sts").text == "the policy of a.test is heeded: mx mx.a.test"
+    assert rows.row("tls").level == "fail"
+    assert "certificate not accepted" in rows.row("tls").text
+    assert rows.row("tls").remedy == "ask the administrator of mx.a.test: mail waits until it is mended"
+    assert not any(command.startswith("MAIL") for command in peer.commands)
+
+
+def test_a_policy_that_does_not_name_the_mail_server(direct):
+    rows, peer = direct(b"enforce", b"mail.elsewhere.test")
+    heeded, bars = [row for row in rows if row.check == "mta-sts"]
+    assert (heeded.level, bars.level) == ("ok", "fail")
+    assert bars.text == "mail waits: the MTA-STS policy of its domain does not name mx.a.test"
+    assert peer.commands == []
+
+
+def test_a_policy_in_testing(direct):
+    rows, _ = direct(b"testing", b"mail.elsewhere.test")
+    assert rows.row("mta-sts").text == "the policy of a.test is in testing: mx mail.elsewhere.test"
+    assert rows.row("tls").level == "ok"
