@@ -1,7 +1,6 @@
 """App: build the parts, start, reload, drain, stop. Reads as the list of parts."""
 
 import asyncio
-import gc
 import os
 import random
 import signal
@@ -12,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from relay import config, descriptors, journal, outbox, spool
+from relay import config, descriptors, journal, outbox, runner, spool
+from relay.canary import Canary
 from relay.connection import Setting as ListenerSetting
 from relay.control import Control, socket_path
 from relay.delivery import Delivery
@@ -101,6 +101,7 @@ class Relay:
         self.queue = Queue(Parts(self.spool, time.time, wake, self._prepare, reports, self._schedule, lift))
         again = self.queue.due_again
         self.hops = Hops(self.spool, self.upstreams, self._all_next_hops, time.time, again, self._hosts)
+        self.canary = Canary(self.upstreams, self._next_hops, self.hops.is_paused, self.queue.back)
         self.control = Control(socket_path(configuration), self._answer)
         self.draining = asyncio.Event()
         self.page = StatusPage(self._sources())
@@ -185,6 +186,7 @@ class Relay:
             await self.control.start()  # who sees us listen may ask at once
             await self.listener.start()
             self.tokens.start()
+            self.canary.start()
             delivering = asyncio.create_task(self.delivery.run())
             told = [asyncio.create_task(event.wait()) for event in (stopping, self.draining)]
             ready(self)
@@ -204,6 +206,7 @@ class Relay:
             await self.listener.stop(0)
             await self.control.stop()
             await self.page.close()
+            self.canary.stop()
             await self.upstreams.close()
             await self.discovery.resolver.close()
             await self.tokens.stop()
@@ -341,28 +344,12 @@ def run(path: Path) -> int:
     except OSError as fault:
         print(f"tracker-relay: [log] file: {fault.filename}: {fault.strerror}", file=sys.stderr)
         return EX_CONFIG
-    _tune_collector()
+    runner.tune_collector()
     try:
-        return _runner()(_serve(loaded.configuration, Systemd(os.environ)))
+        return runner.runner()(_serve(loaded.configuration, Systemd(os.environ)))
     except RelayError as fault:
         print(f"tracker-relay: {fault}", file=sys.stderr)
         return EX_UNAVAILABLE
-
-
-def _runner() -> Callable[..., int]:
-    """asyncio.run, on uvloop where that is installed."""
-    try:
-        import uvloop  # noqa: PLC0415 - an extra
-    except ImportError:
-        return asyncio.run
-    return uvloop.run
-
-
-def _tune_collector() -> None:
-    """What is loaded by now stays: never look at it again. Mail makes no cycles, so look at the rest more rarely."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
 
 
 async def _serve(configuration: Configuration, service: Systemd) -> int:

@@ -315,7 +315,7 @@ class Delivery:
             journal.attempted(entry, Attempt(work.began, "", decision.ruled, delays=(before, 0.0, 0.0, 0.0)))
         for event in entry.events[len(work.claim.entry.events) :]:
             if event.kind == "held":
-                journal.warning(entry.id, f"held: {event.text}")
+                journal.held(entry, event.text)
             elif event.kind != "rule":
                 journal.info(entry.id, f"{event.kind}: {event.text}")
         for report in reports:

@@ -64,6 +64,10 @@ class Hops:
         outcomes = all_alike(mail.envelope.recipients, reply, Cause.PAUSED, route.upstream.server)
         return Attempt(self.clock(), route.upstream.name, outcomes)
 
+    def is_paused(self, hop: Upstream) -> bool:
+        """True while an administrator lets it rest."""
+        return hop.name in self._paused
+
     async def answer(self, request: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """One request of VERBS, line by line. Raises RelayError with a sentence."""
         if request["do"] == "upstreams":
@@ -131,6 +135,7 @@ class Hops:
         if hop.is_outbox:
             return self._row(hop) | _OUTBOX
         try:
+            self.upstreams.forgive([hop.name])
             hosts = await self.discover(hop, _domain(domain)) if hop.is_discovered else (hop,)
         except Nowhere as fault:
             return self._failed(hop, by, fault)

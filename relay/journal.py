@@ -188,6 +188,13 @@ def warning(entry_id: str, text: str) -> None:
     _tell(logging.WARNING, "warning", entry_id or "-", "%(text)s", {"text": clean(text)})
 
 
+def held(entry: Entry, reason: str) -> None:
+    """A mail waits for a person from now on: nothing but his word moves it."""
+    COUNTERS["alarms"] += 1
+    COUNTERS["held"] += 1
+    _tell(logging.ERROR, "held", entry.id, "ALARM: held: %(text)s", {"text": clean(reason)})
+
+
 def alarm(text: str) -> None:
     """Something about the relay itself that a person must look at now; said once, not for every mail."""
     COUNTERS["alarms"] += 1

@@ -2,7 +2,7 @@
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -67,6 +67,15 @@ class StatusOptions:
         "Host names under which the page may be asked for; any port will do",
         hosts,
     )
+
+
+def unready(ways: Mapping[str, Sequence[str]], down: Mapping[str, str]) -> list[str]:
+    """Why mail can not leave: a sentence for each profile whose next hops (`ways`) are all `down`, which says why."""
+    return [
+        f"{profile}: {'; '.join(f'{name}: {down[name]}' for name in names)}"
+        for profile, names in ways.items()
+        if names and all(name in down for name in names)
+    ]
 
 
 class Level(StrEnum):

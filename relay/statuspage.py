@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 from relay import journal
 from relay.errors import RelayError
 from relay.journal import LogOptions
+from relay.known import HopState
 from relay.prepare import Setting
 from relay.routing import Upstream
 from relay.spool import Clock, Spool
 from relay.status import StatusOptions
-from relay.upstream import HopState
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -15,10 +15,8 @@ connection, so that no later mail gets an answer meant for this one.
 import asyncio
 import math
 import ssl
-from collections import deque
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from relay import journal, tls
 from relay.account import Account, Memory, account_of
@@ -26,7 +24,8 @@ from relay.dialogue import SMALL, Dialogue, Stale
 from relay.dkim import Signer
 from relay.entry import Attempt, Cause, Disposition, Outcome
 from relay.fit import fit
-from relay.holds import Holds, kept_back
+from relay.holds import kept_back
+from relay.known import HopState, Known, Trouble, Watcher
 from relay.link import TlsaSource, TokenSource, connect
 from relay.linkfault import LinkFault
 from relay.mail import Mail
@@ -45,64 +44,12 @@ RETRIES = 2
 """Further connections tried for a mail about which the first one's peer had not said a word."""
 
 
-@dataclass(slots=True)
-class _Hop:
-    """What we know of one upstream; `queue` are attempts that wait for a place on a connection."""
-
-    pool: Pool[Dialogue]
-    account: Account | None = None
-    holds: Holds = field(default_factory=Holds)
-    queue: "deque[asyncio.Future[None]]" = field(default_factory=deque)
-    context: ssl.SSLContext | None = None
-    used_at: float = 0.0
-    trouble: tuple[float, Reply, Cause] | None = None
-
-    def is_idle(self, now: float) -> bool:
-        """True when nothing is lost with what we know of it."""
-        return not (self.pool.links or self.pool.connecting or self.queue or self.pool.blocked(now))
-
-    def next_please(self) -> None:
-        """A place may have become free: wake one who waits for it."""
-        while self.queue:
-            waiter = self.queue.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                return
-
-    def all_please(self) -> None:
-        """It is known anew how the hop stands: wake everybody who waits."""
-        waiting, self.queue = self.queue, deque()
-        for waiter in waiting:
-            if not waiter.done():
-                waiter.set_result(None)
-
-
 class _Blocked(LinkFault):
     """the hop failed while this mail waited for a place: it is not asked again for a while"""
 
 
 class _Full(LinkFault):
     """it takes no further connection, but those that stand are good"""
-
-
-@dataclass(frozen=True, slots=True)
-class HopState:
-    """What is known of one next hop, for people. Times are wall-clock seconds, 0 for never since the start.
-
-    `trouble` is why the last connection or log-in failed, None once one has worked; `holds` say whose
-    mail waits, since it refuses us and not the mail.
-    """
-
-    used_at: float = 0.0
-    connections: int = 0
-    trouble_at: float = 0.0
-    trouble: Reply | None = None
-    cause: Cause | None = None
-    holds: tuple[str, ...] = ()
-
-
-def _when(trouble: tuple[float, Any, Any]) -> float:
-    return trouble[0]
 
 
 @dataclass(slots=True)
@@ -119,10 +66,11 @@ class Upstreams:
     tokens: TokenSource | None = None
     published: TlsaSource | None = None
     memory: Memory | None = None
-    _shared: dict[Upstream, _Hop] = field(default_factory=dict)
+    watcher: Watcher | None = None
+    _shared: dict[Upstream, Known] = field(default_factory=dict)
     """By the next hop without its name."""
     _accounts: dict[str, Account] = field(default_factory=dict)
-    _hops: dict[Upstream, _Hop] = field(default_factory=dict)
+    _hops: dict[Upstream, Known] = field(default_factory=dict)
     _contexts: dict[Upstream, ssl.SSLContext] = field(default_factory=dict)
     """Those of hosts that DNS has named, which come and go: one for all that are alike but for the name."""
     _sweeper: asyncio.TimerHandle | None = None
@@ -154,7 +102,7 @@ class Upstreams:
             except LinkFault as fault:
                 last = fault
                 if not isinstance(fault, _Blocked):
-                    hop.trouble = (self.clock(), fault.reply, fault.cause)
+                    self._fell(hop, fault)
                 break
         assert last is not None, "no connection, and no fault"
         outcomes = all_alike(recipients, last.reply, last.cause, last.host)
@@ -163,20 +111,47 @@ class Upstreams:
         return Attempt(started, upstream.name, outcomes, delays=delays, tls_level=level)
 
     async def probe(self, upstream: Upstream) -> Dialogue:
-        """A connection made, secured, logged in and closed again: the hop is asked again. Raises LinkFault."""
+        """Connect, TLS, log-in, NOOP and QUIT; one that works is asked again at once. Raises LinkFault."""
         hop = self._hops.get(upstream) or self._hop(upstream)
         try:
             link = await self._connect(hop, upstream)
+            try:
+                await _noop(link)
+            finally:
+                await link.quit()
         except LinkFault as fault:
-            hop.trouble = (self.clock(), fault.reply, fault.cause)
+            if not hop.pool.links:
+                self._failed(hop, fault)
+            self._fell(hop, fault)
             raise
-        await link.quit()
-        hop.trouble = None
         hop.pool.forgive()
-        hop.holds.forgive()
+        self._rose(hop)
         return link
 
-    def _hop(self, upstream: Upstream) -> _Hop:
+    def wants_look(self, upstream: Upstream, every: float) -> bool:
+        """True when nothing has shown for so many seconds that it works, and it may be asked."""
+        hop = self._hops.get(upstream)
+        if hop is None:
+            return True
+        now = self._now()
+        return not hop.pool.blocked(now) and (hop.trouble is not None or now - hop.proven_at >= every)
+
+    def _failed(self, hop: Known, fault: LinkFault) -> None:
+        if fault.cause is not Cause.TOKEN:  # else the server is not to blame, and was not asked
+            hop.pool.failed(self._now(), fault.reply, fault.cause, asked_pause(fault.reply))
+
+    def _fell(self, hop: Known, fault: LinkFault) -> None:
+        was, hop.trouble = hop.trouble, Trouble(self.clock(), fault.reply, fault.cause)
+        if self.watcher and hop.watched and (was is None or was.cause is not fault.cause):
+            self.watcher.fell(hop.names, hop.trouble)
+
+    def _rose(self, hop: Known) -> None:
+        hop.proven_at = self._now()
+        was, hop.trouble = hop.trouble, None
+        if self.watcher and hop.watched and was is not None:
+            self.watcher.rose(hop.names)
+
+    def _hop(self, upstream: Upstream) -> Known:
         """What is known of a next hop, and what it shares with those of the same server and log-in."""
         shared = replace(upstream, name="")
         hop = None if upstream.is_exchanger else self._shared.get(shared)
@@ -184,13 +159,14 @@ class Upstreams:
             account = account_of(upstream, self.clock, self.memory)
             if account:
                 account = self._accounts.setdefault(account.name, account)
-            hop = _Hop(Pool(upstream.manners), account)
+            hop = Known(Pool(upstream.manners), account, watched=not upstream.is_exchanger)
             if not upstream.is_exchanger:  # the hosts that DNS names come and go
                 self._shared[shared] = hop
+        hop.names.append(upstream.name)
         self._hops[upstream] = hop
         return hop
 
-    def _held(self, hop: _Hop, mail: Mail) -> tuple[Reply, Cause] | None:
+    def _held(self, hop: Known, mail: Mail) -> tuple[Reply, Cause] | None:
         """What keeps a mail of this sender here."""
         if not hop.holds:
             return None
@@ -205,16 +181,17 @@ class Upstreams:
             if known == upstream or (upstream.is_discovered and known.name == upstream.name)
         ]
         used_at = max((hop.used_at for hop in hops), default=0.0)
-        at, reply, cause = max((hop.trouble for hop in hops if hop.trouble), default=(0.0, None, None), key=_when)
-        if upstream.is_discovered and at < used_at:
-            at, reply, cause = 0.0, None, None  # another host has stood in
+        last = max((hop.trouble for hop in hops if hop.trouble), default=None, key=lambda trouble: trouble.at)
         holds = tuple(dict.fromkeys(str(hold) for hop in hops for hold in hop.holds))
-        return HopState(used_at, sum(len(hop.pool.links) for hop in hops), at, reply, cause, holds)
+        state = HopState(used_at, sum(len(hop.pool.links) for hop in hops), holds=holds)
+        if last is None or (upstream.is_discovered and last.at < used_at):
+            return state  # another host has stood in
+        return replace(state, trouble_at=last.at, trouble=last.reply, cause=last.cause)
 
     def unknown(self, upstream: Upstream, reply: Reply, cause: Cause) -> None:
         """DNS names no host of this next hop."""
         hop = self._hops.get(upstream) or self._hop(upstream)
-        hop.trouble = (self.clock(), reply, cause)
+        hop.trouble = Trouble(self.clock(), reply, cause)
 
     def forgive(self, names: Collection[str]) -> None:
         """What kept us from these next hops is mended: they need not be left alone any longer."""
@@ -241,7 +218,7 @@ class Upstreams:
     def _now() -> float:
         return asyncio.get_running_loop().time()
 
-    async def _over(self, hop: _Hop, route: Route, mail: Mail, started: float, *, fresh: bool) -> Attempt:
+    async def _over(self, hop: Known, route: Route, mail: Mail, started: float, *, fresh: bool) -> Attempt:
         """The transaction over a connection of the pool. Raises Stale, LinkFault."""
         upstream, signer = route.upstream, route.signer
         link = await self._link(hop, upstream, fresh=fresh)
@@ -258,14 +235,15 @@ class Upstreams:
                 self._sweep_later()
         if all(outcome.disposition is _RELAYED for outcome in outcomes):
             hop.pool.carried()
+            hop.proven_at = now
         else:
             outcomes = [self._judged(hop, route, mail, outcome) for outcome in outcomes]
         if hop.holds and any(outcome.disposition is _RELAYED for outcome in outcomes):
-            self._mended(hop, upstream, mail)
+            self._mended(hop, mail)
         delays = (0.0, 0.0, max(connected - started, 0.0), max(self.clock() - connected, 0.0))
         return Attempt(started, upstream.name, tuple(outcomes), link.security, delays, link.tls_level)
 
-    def _judged(self, hop: _Hop, route: Route, mail: Mail, outcome: Outcome) -> Outcome:
+    def _judged(self, hop: Known, route: Route, mail: Mail, outcome: Outcome) -> Outcome:
         """What a refusal means for the next hop, and for the recipient where it is not about him."""
         if outcome.disposition is _RELAYED or outcome.cause is not Cause.PEER:
             return outcome
@@ -279,13 +257,11 @@ class Upstreams:
             journal.alarm(f"next hop {route.upstream.name}: {hold}")
         return kept_back(outcome)
 
-    @staticmethod
-    def _mended(hop: _Hop, upstream: Upstream, mail: Mail) -> None:
-        for hold in hop.holds.end(str(mail.envelope.reverse_path or "")):
-            whose = f"mail from <{hold.sender}>" if hold.sender else "mail"
-            journal.info("", f"next hop {upstream.name} takes {whose} again")
+    def _mended(self, hop: Known, mail: Mail) -> None:
+        if hop.holds.end(str(mail.envelope.reverse_path or "")) and self.watcher:
+            self.watcher.rose(hop.names, (Cause.PAUSED,))
 
-    async def _link(self, hop: _Hop, upstream: Upstream, *, fresh: bool) -> Dialogue:
+    async def _link(self, hop: Known, upstream: Upstream, *, fresh: bool) -> Dialogue:
         """A connection with room for one more mail. Raises LinkFault."""
         while True:
             now = self._now()
@@ -307,7 +283,7 @@ class Upstreams:
                 raise _Blocked(*blocked, f"{upstream.server}:{upstream.port}")
 
     @staticmethod
-    async def _turn(hop: _Hop) -> None:
+    async def _turn(hop: Known) -> None:
         """Wait until a place may be free."""
         waiter = asyncio.get_running_loop().create_future()
         hop.queue.append(waiter)
@@ -318,7 +294,7 @@ class Upstreams:
                 hop.next_please()  # the place goes to another
             raise
 
-    async def _connected(self, hop: _Hop, upstream: Upstream) -> Dialogue:
+    async def _connected(self, hop: Known, upstream: Upstream) -> Dialogue:
         hop.pool.connecting += 1
         try:
             link = await self._connect(hop, upstream)
@@ -326,12 +302,11 @@ class Upstreams:
             link.retires_at = now + age if (age := upstream.manners.age) else math.inf
             hop.pool.links.append(link)
             hop.pool.worked(now)
-            hop.trouble = None
+            self._rose(hop)
         except LinkFault as fault:
             if fault.cause is Cause.CONNECT and hop.pool.full(self._now()):
                 raise _Full(fault.reply, fault.cause, fault.host) from fault
-            if fault.cause is not Cause.TOKEN:  # else the server is not to blame, and was not asked
-                hop.pool.failed(self._now(), fault.reply, fault.cause, asked_pause(fault.reply))
+            self._failed(hop, fault)
             self._sweep_later()
             raise
         finally:
@@ -339,11 +314,11 @@ class Upstreams:
             hop.all_please()
         return link
 
-    async def _connect(self, hop: _Hop, upstream: Upstream) -> Dialogue:
+    async def _connect(self, hop: Known, upstream: Upstream) -> Dialogue:
         context = self._context(hop, upstream)
         return await connect(upstream, context, self.timeouts, self.hostname, self.tokens, published=self.published)
 
-    def _context(self, hop: _Hop, upstream: Upstream) -> ssl.SSLContext:
+    def _context(self, hop: Known, upstream: Upstream) -> ssl.SSLContext:
         alike = replace(upstream, name="", server="", port=0) if upstream.is_exchanger else None
         if hop.context is None and alike:
             hop.context = self._contexts.get(alike)
@@ -390,3 +365,13 @@ class Upstreams:
         task = asyncio.get_running_loop().create_task(link.quit())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+async def _noop(link: Dialogue) -> None:
+    """It answers, too. Raises LinkFault."""
+    try:
+        reply = await link.ask("NOOP")
+    except Stale as fault:
+        raise LinkFault(Reply(451, "4.4.2", str(fault)), Cause.CONNECT, link.host) from fault
+    if reply.transient:  # a 5xx is from one that does not know the command, and lives
+        raise LinkFault(Reply(451, "4.3.2", f"to NOOP the server said {reply}"), Cause.CONNECT, link.host)

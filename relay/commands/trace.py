@@ -80,7 +80,8 @@ def _decided(row: dict[str, Any], rule: str) -> float:
 
 
 def _outcome(outcome: dict[str, Any], over: str) -> str:
-    who = f"{outcome['disposition']} {escaped(outcome['address'])}"
+    end = "ambiguous" if outcome["ambiguous"] else outcome["disposition"]
+    who = f"{end} {escaped(outcome['address'])}"
     if outcome["rule"]:
         return f"{who} by {escaped(outcome['rule'])}: {escaped(outcome['reply'])}"
     unclear = ", and it may have arrived all the same" if outcome["ambiguous"] else ""

@@ -4,6 +4,7 @@ A request is an object with `do`; each line of its answer is an object too.
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
 from relay.entry import Cause
@@ -46,6 +47,11 @@ class Queue:
     async def due_again(self, upstreams: Sequence[str], by: str, causes: Collection[Cause] = tuple(Cause)) -> int:
         """Make due what waits for these next hops, for one of these causes; how many mails."""
         return await due_again(self._parts, upstreams, Word(by, self._parts.clock()), causes)
+
+    async def back(self, upstreams: Sequence[str], because: str, causes: Collection[Cause]) -> int:
+        """The same, since these next hops take mail again; no other one's pause ends with it."""
+        parts = replace(self._parts, lift=lambda _names: None)
+        return await due_again(parts, upstreams, Word("", parts.clock(), because=because), causes)
 
     def _word(self, request: dict[str, Any]) -> Word:
         return Word(str(request.get("by", "")), self._parts.clock(), str(request.get("to", ""))[:200])

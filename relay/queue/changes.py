@@ -23,8 +23,12 @@ class Word:
     by: str
     now: float
     to: str = ""
+    because: str = ""
+    """In place of a person: what has happened."""
 
     def __str__(self) -> str:
+        if self.because:
+            return self.because
         return f"by an administrator ({self.by})" if self.by else "by an administrator"
 
 

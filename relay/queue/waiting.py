@@ -26,8 +26,8 @@ async def due_again(
 
 
 def waits(entry: Entry, upstreams: Sequence[str], causes: Collection[Cause]) -> bool:
-    """True when its last attempt failed at one of these next hops for one of these causes."""
-    last = entry.attempts[-1] if entry.attempts else None
-    if last is None or last.upstream not in upstreams:
+    """True when the last attempt at one of these next hops failed for one of these causes."""
+    last = next((attempt for attempt in reversed(entry.attempts) if attempt.upstream in upstreams), None)
+    if last is None:
         return False
     return any(not outcome.disposition.final and outcome.cause in causes for outcome in last.outcomes)

@@ -18,6 +18,7 @@ from relay import journal
 from relay.entry import State
 from relay.message import PIECE, Body
 from relay.queue import ALL, summary
+from relay.status import unready
 from relay.statuspage import Sources
 from relay.web import captured, reading
 from relay.web.guard import Refused, as_json
@@ -65,6 +66,7 @@ class Pages:
             "/outbox/{name}": self._captured,
             "/outbox/{name}/source": self._captured_source,
             "/metrics": self._metrics,
+            "/readyz": self._readyz,
             "/api/status": self._overview,
             "/api/queue": self._listing,
             "/api/history": self._listing,
@@ -97,6 +99,14 @@ class Pages:
     async def _healthz(self, _request: Request) -> Response:
         word = await self._health.word()
         return PlainTextResponse(word or "ok", 503 if word else 200)
+
+    async def _readyz(self, _request: Request) -> Response:
+        """Whether mail is taken, and can leave: a line for each reason why not."""
+        word = await self._health.word()
+        ways = {p.name: [hop.name for hop in p.upstreams] for p in self._sources.setting().profiles}
+        down = {hop.name: str(state.trouble) for hop, state in self._sources.hops() if state.trouble and not hop.is_mx}
+        found = [*([word] if word else []), *unready(ways, down)]
+        return PlainTextResponse("\n".join(map(journal.escaped, found)) or "ok", 503 if found else 200)
 
     async def _style(self, _request: Request) -> Response:
         return Response(self._renderer.style, media_type="text/css")
@@ -174,7 +184,18 @@ class Pages:
         lines += [f'tracker_relay_events_total{{event="{name}"}} {n}' for name, n in sorted(journal.COUNTERS.items())]
         lines += ["# HELP tracker_relay_mails Mails in the spool.", "# TYPE tracker_relay_mails gauge"]
         lines += [f'tracker_relay_mails{{state="{state}"}} {counts[state]}' for state in State]
+        lines += [
+            "# HELP tracker_relay_upstream_up Whether the next hop works, as far as is known.",
+            "# TYPE tracker_relay_upstream_up gauge",
+        ]
+        up = {hop.name: 0 if state.trouble and not hop.is_mx else 1 for hop, state in self._sources.hops()}
+        lines += [f'tracker_relay_upstream_up{{upstream="{_label(name)}"}} {n}' for name, n in up.items()]
         return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+
+
+def _label(name: str) -> str:
+    """A name as the value of a label."""
+    return name.replace("\\", "\\\\").replace('"', '\\"')
 
 
 async def _nowhere(_scope: Scope, _receive: Receive, _send: Send) -> None:

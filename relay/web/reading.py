@@ -11,6 +11,7 @@ from typing import Any
 from relay import explain, journal
 from relay.entry import Attempt, Cause, Entry, Outcome, State
 from relay.errors import RuleError, SpoolFull
+from relay.known import HopState
 from relay.message import Body, parse
 from relay.prepare import Setting, event_key, read
 from relay.queue import ALL, detail, summary
@@ -19,7 +20,6 @@ from relay.search import Search
 from relay.spool import Wanted
 from relay.status import Picture, Standing, standing
 from relay.statuspage import Sources
-from relay.upstream import HopState
 from relay.web import captured
 from relay.web.captured import Captured
 from relay.web.readable import Readable, readable

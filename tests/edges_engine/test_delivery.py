@@ -128,7 +128,7 @@ def test_a_wrong_password_waits_and_is_held_at_lifetimes_end(house, say, caplog)
     gaps = [b[0] - a[0] for a, b in zip(h.tried[1:], h.tried[2:], strict=False)]
     assert max(gaps) <= 3600
     assert h.tried[-1][0] == 5 * DAY
-    assert any(r.levelname == "WARNING" and "m1: held:" in r.message for r in caplog.records)
+    assert any(r.levelname == "ERROR" and "m1: ALARM: held:" in r.message for r in caplog.records)
 
 
 def test_one_warning_of_a_delay(house, say):
@@ -148,7 +148,7 @@ def test_a_second_ambiguous_end_is_held_with_an_alarm(house, say, caplog):
     h.run(lambda: h.pass_time(DAY))
     assert len(h.tried) == 2
     assert h.spool.entry("m1").state is State.HELD
-    assert any(r.levelname == "WARNING" and "m1: held: twice" in r.message for r in caplog.records)
+    assert any(r.levelname == "ERROR" and "m1: ALARM: held: twice" in r.message for r in caplog.records)
     assert reports(h) == []
 
 
@@ -170,7 +170,7 @@ def test_a_fault_in_prepare_holds_that_mail_only(house, fault, size, caplog):
     assert bad.state is State.HELD
     assert ("wire" if isinstance(fault, RuleError) else "surprise") in bad.reason
     assert h.spool.entry("good").state is State.DONE
-    assert any(r.levelname == "WARNING" and "bad: held:" in r.message for r in caplog.records)
+    assert any(r.levelname == "ERROR" and "bad: ALARM: held:" in r.message for r in caplog.records)
 
 
 def test_a_fault_within_an_attempt_defers_its_recipients(house, say, caplog):

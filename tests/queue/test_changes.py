@@ -1,8 +1,10 @@
 """What an administrator does to a mail: every recipient keeps exactly one end (promise 2)."""
 
+from dataclasses import replace
+
 import pytest
 
-from relay.entry import Disposition, Outcome, State
+from relay.entry import Cause, Disposition, Outcome, State
 from relay.reply import Reply
 from relay.spool import Wanted
 from tests.queue.conftest import tried
@@ -174,5 +176,25 @@ def test_who_says_now_means_now_each_waited_for_hop_is_asked_once(stage, run, ve
             assert stage.lifted == [["notification"]], "once, whatever the queue's length; not where nothing has failed"
             await stage.change("drop", "a")
             assert stage.lifted == [["notification"]]
+
+    run(story)
+
+
+def test_what_waited_for_a_next_hop_that_is_back_is_due_oldest_first_and_no_other_pause_ends(stage, run):
+    async def story():
+        async with stage.open():
+            down = tried(stage.now, reply=Reply(451, "4.4.1", "connect: refused"))
+            down = replace(down, outcomes=tuple(replace(o, cause=Cause.CONNECT) for o in down.outcomes))
+            spare = replace(down, upstream="spare")
+            lives = {"a": (down, spare), "b": (down,), "c": (down,), "d": (tried(stage.now),)}
+            for number, (name, attempts) in enumerate(lives.items()):
+                await stage.put(name, due=stage.now + 900 - number, attempts=attempts)
+            stage.now += 5
+            why = "next hop notification takes mail again"
+            assert await stage.queue.back(["notification"], why, (Cause.CONNECT,)) == 3
+            claims = await stage.spool.claim(Wanted(limit=9), 0)
+            assert [claim.entry.id for claim in claims] == ["a", "b", "c"]
+            assert (claims[0].entry.events[-1].kind, claims[0].entry.events[-1].text) == ("retry", why)
+            assert stage.lifted == []
 
     run(story)

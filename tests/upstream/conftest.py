@@ -145,7 +145,7 @@ class Peer:
                             return
                         rcpts = []
                 case _:
-                    defaults = {"MAIL": "250 2.1.0 ok", "RSET": "250 ok", "QUIT": "221 bye"}
+                    defaults = {"MAIL": "250 2.1.0 ok", "RSET": "250 ok", "NOOP": "250 ok", "QUIT": "221 bye"}
                     if not await self._act(verb, defaults.get(verb, "500 what?"), reader, writer):
                         return
                     if verb == "RSET":

@@ -17,13 +17,13 @@ from relay.address import parse
 from relay.admission import Listen
 from relay.entry import Attempt, Cause, Client, Disposition, Entry, Event, Outcome, State, new_id
 from relay.events import Events
+from relay.known import HopState
 from relay.mail import Envelope, Mail, Recipient
 from relay.message import parse_bytes
 from relay.reply import Reply
 from relay.spool import SpoolOptions, SqliteSpool, Wanted
 from relay.status import StatusOptions
 from relay.statuspage import Sources
-from relay.upstream import HopState
 from relay.web import door
 from relay.web.render import Renderer
 from tests.e2e.daemon import daemon

@@ -4,6 +4,9 @@ import re
 
 import pytest
 
+from relay.entry import Cause
+from relay.known import HopState
+from relay.reply import Reply
 from tests.web.seen import Seen, mail
 
 
@@ -91,3 +94,23 @@ def test_health_is_a_word(site, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(health, "FRESH", 0.0)
     assert site.get("/healthz").body == b"ok"
+
+
+def test_readyz_says_for_whom_no_next_hop_works(make_site):
+    site = make_site(
+        "[notification]\nsmtp_enabled = true\nsmtp_from = b@example.com\nupstream = main, spare\n"
+        "[upstream:main]\nserver = a.example.com\n[upstream:spare]\nserver = b.example.com\n"
+    )
+    down = HopState(0.0, 0, site.now, Reply(535, "5.7.8", "wrong\npassword"), Cause.AUTH)
+    assert site.ask("/readyz", token=False).status == 401
+    assert site.get("/readyz").body == b"ok"
+    site.hops["main"] = down
+    assert site.get("/readyz").body == b"ok", "the spare one works"
+    assert 'tracker_relay_upstream_up{upstream="main"} 0' in site.get("/metrics").body.decode()
+    assert 'tracker_relay_upstream_up{upstream="spare"} 1' in site.get("/metrics").body.decode()
+    site.hops["spare"] = down
+    said = site.get("/readyz", 503).body.decode()
+    assert said == "notification: main: 535 5.7.8 wrong password; spare: 535 5.7.8 wrong password"
+    assert site.get("/healthz").body == b"ok", "mail is taken all the same"
+    site.refusing = "stopping"
+    assert site.get("/readyz", 503).body.decode().splitlines()[0] == "stopping"

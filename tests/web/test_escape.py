@@ -4,8 +4,8 @@ import html
 import json
 
 from relay.entry import Cause, Disposition, Event, State
+from relay.known import HopState
 from relay.reply import Reply
-from relay.upstream import HopState
 from tests.web.conftest import attempt, deferred, outcome
 from tests.web.seen import crawl, mail, see
 

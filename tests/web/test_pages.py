@@ -2,8 +2,8 @@
 
 from relay.entry import Cause, Disposition, Event, State
 from relay.errors import SpoolFull
+from relay.known import HopState
 from relay.reply import Reply
-from relay.upstream import HopState
 from tests.web.conftest import attempt, deferred, outcome
 from tests.web.seen import crawl, mail, see
 
