@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from relay import journal, retry
+from relay import journal, retry, secondtry
 from relay.entry import Attempt, Cause, Entry, Outcome, State
 from relay.errors import BodyDamaged, LeaseLost, RelayError, SpoolError
 from relay.history import noted
@@ -233,6 +233,8 @@ class Delivery:
             tried = [await tries[0]] if len(tries) == 1 else await asyncio.gather(*tries)
             attempts += tried
             routed = [next_ for pair, done in zip(routed, tried, strict=True) for next_ in instead(*pair, done)]
+        policy = prepared.chosen.profile.policy if prepared.chosen else None
+        attempts = secondtry.spared(entry, policy, attempts)
         for attempt in attempts:
             if not retry.lines_up(attempt):
                 journal.attempted(entry, attempt)
@@ -272,6 +274,7 @@ class Delivery:
         """What follows. An interrupted mail stays due: its life does not end because ours does."""
         now, schedule = self.clock(), self.schedule()
         entry = noted(work.claim.entry, prepared, work.began)
+        entry = secondtry.marked(entry, prepared.routed[0][1].message if prepared.routed else None, attempts, now)
         if work.interrupted:
             schedule = replace(schedule, lifetime=math.inf, warn_after=None)
         decision = retry.decide(entry, attempts, prepared.settled, schedule, now=now, jitter=self.jitter())

@@ -109,6 +109,16 @@ def _canonical_already(octets: Iterator[bytes]) -> bool:
     return True
 
 
+def encoding_of(message: Message) -> str:
+    """The transfer encoding of the first text part that may be re-encoded; "" where there is none."""
+    try:
+        parts = scan(message)
+    except TooComplex:
+        return ""
+    found = (p for p in parts if p.leaf and p.type.main == "text" and not (p.sealed or p.named))
+    return next((part.scheme or "7bit" for part in found), "")
+
+
 def needs_8bit(message: Message) -> bool:
     """True when the body has octets outside ASCII, so that BODY=8BITMIME must be said (RFC 6152)."""
     return not is_ascii(message.body)

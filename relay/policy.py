@@ -88,6 +88,11 @@ class Policy:
     mime_encoding: str = option(
         "base64", "Transfer encoding of text parts: base64, qp, none, none-strict, auto or keep", encoding
     )
+    retry_encoding: bool = option(
+        False,
+        "A mail refused as suspected spam is tried once more with its text in the other encoding, qp or base64",
+        boolean,
+    )
     ignore_domains: tuple[str, ...] = option(
         (), "Names at these domains are no mail addresses (Kerberos realms)", listed(ascii_domain)
     )

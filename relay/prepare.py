@@ -21,6 +21,7 @@ from relay.reply import Reply
 from relay.rewrite import steps
 from relay.routes import Rule, routed
 from relay.routing import Route
+from relay.secondtry import chosen_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ def read(entry: Entry, body: Body, setting: Setting) -> Reading:
     """Read an entry: its message, its profile, and what the tracker's dialect tells."""
     message = parse(body)
     facts = Facts() if entry.report else facts_of(message, lambda: mime.text_of(message))
-    return Reading(entry, message, choose(setting.profiles, entry, message, facts), facts)
+    chosen = chosen_for(choose(setting.profiles, entry, message, facts), entry)
+    return Reading(entry, message, chosen, facts)
 
 
 def prepare(entry: Entry, body: Body, setting: Setting, *, first_of_event: bool = True) -> Prepared:
