@@ -9,7 +9,7 @@ One look's fault or slowness is nobody else's: each next hop has a task of its o
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 
 from relay import journal
@@ -66,6 +66,7 @@ class Canary:
 
     def _round(self) -> None:
         now = asyncio.get_running_loop().time()
+        self._begin(self._keep())
         for hop in self.hops():
             every = hop.manners.canary
             if every is None or hop.is_outbox or hop.is_discovered or self.resting(hop) or hop.name in self._looks:
@@ -99,9 +100,19 @@ class Canary:
 
     def rose(self, names: Sequence[str], causes: Collection[Cause] = WAYS) -> None:
         """It works again: what waits for it, for these causes, is due."""
-        task = asyncio.create_task(self._wake(names, causes))
+        self._begin(self._wake(names, causes))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
         self._waking.add(task)
         task.add_done_callback(self._waking.discard)
+
+    async def _keep(self) -> None:
+        """Failed sessions outlast a restart."""
+        try:
+            await self.upstreams.keep()
+        except Exception as fault:
+            journal.fault("failed sessions", fault)
 
     async def _wake(self, names: Sequence[str], causes: Collection[Cause]) -> None:
         name = ", ".join(names)

@@ -64,6 +64,10 @@ class Dialogue(asyncio.Protocol):
     pace: float = 0.0
     """Seconds that a mail has taken of late."""
     retires_at: float = math.inf
+    last: tuple[Transaction, Message] | None = None
+    """What was said of the mail that has ended last, for who asks before the next one."""
+    opening: tuple[str, ...] = ()
+    """How the session began, for people."""
     eager: bool = True
     """The peer can bear the next envelope behind a final dot."""
     choked: bool = False
@@ -121,7 +125,9 @@ class Dialogue(asyncio.Protocol):
                 self._step()
             elif self._turns[0].transaction.dot_sent and len(self._turns) == 2:
                 self._write(self._opening(turn))
-            return await turn.ended
+            outcomes = await turn.ended
+            self.last = (turn.transaction, message)
+            return outcomes
         except asyncio.CancelledError:
             self._break("the attempt was cut off")
             raise

@@ -5,7 +5,7 @@ goes to what stands in for it; when the pause ends, what waited is due at once.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from relay import journal
@@ -19,9 +19,10 @@ from relay.reply import Reply
 from relay.routing import Route, Upstream
 from relay.spool import Clock, Spool
 from relay.transaction import all_alike
+from relay.transcript import Session
 from relay.upstream import Upstreams
 
-VERBS = ("upstreams", "pause", "resume", "probe")
+VERBS = ("upstreams", "session", "pause", "resume", "probe")
 """The requests that are answered here."""
 _FOR_EVER = 9e15
 _OUTBOX = {
@@ -76,6 +77,9 @@ class Hops:
             return
         hop = self._named(str(request.get("name", "")))
         by = str(request.get("by", ""))
+        if request["do"] == "session":
+            yield self._row(hop) | {"session": await self._session(hop)}
+            return
         if request["do"] == "probe" and hop.is_mx and not request.get("domain"):
             raise RelayError(
                 f"{hop.name} is as many mail servers as there are domains: say one, as in probe mx example.com"
@@ -113,6 +117,13 @@ class Hops:
             "cause": str(state.cause) if state.cause else "",
             "holds": list(state.holds),
         }
+
+    async def _session(self, hop: Upstream) -> dict[str, Any] | None:
+        """The last session that failed, of this run or an earlier one; None when there was none for two weeks."""
+        session = self.upstreams.session_of(hop)
+        if session is None:
+            session = Session.read(await self.spool.recall(f"session:{hop.name}") or "")
+        return asdict(session) if session else None
 
     async def _pause(self, hop: Upstream, by: str) -> dict[str, Any]:
         said = f"paused by {by}"

@@ -4,16 +4,19 @@ import asyncio
 import math
 import ssl
 from collections import deque
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from relay.account import Account
+from relay.account import Account, Memory
 from relay.dialogue import Dialogue
 from relay.entry import Cause
 from relay.holds import Holds
+from relay.options import Secret
 from relay.pool import Pool
 from relay.reply import Reply
+from relay.routing import Upstream
+from relay.transcript import Session, bounded
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,17 @@ class Known:
     proven_at: float = -math.inf
     """When it last took a mail, or stood a probe, on the steady clock."""
     names: list[str] = field(default_factory=list)
+    session: Session | None = None
+    """The last one that failed."""
+    unkept: bool = False
+    """The spool does not know of it yet."""
     watched: bool = True
     """False for the mail server of some recipient's domain: its fall is no fall of ours."""
+
+    def note(self, at: float, host: str, lines: Sequence[str], password: Secret, message_id: str = "") -> None:
+        """A session has failed; the password is in no line of it."""
+        shown = bounded(lines, (password.reveal(),))
+        self.session, self.unkept = Session(at, host, shown, message_id), True
 
     def is_idle(self, now: float) -> bool:
         """True when nothing is lost with what we know of it."""
@@ -86,3 +98,34 @@ class HopState:
     trouble: Reply | None = None
     cause: Cause | None = None
     holds: tuple[str, ...] = ()
+
+
+def state_of(known_hops: Mapping[Upstream, Known], upstream: Upstream) -> HopState:
+    """How it stands with one next hop; with one whose hosts DNS names, how it stands with all of them."""
+    hops = [
+        hop
+        for known, hop in known_hops.items()
+        if known == upstream or (upstream.is_discovered and known.name == upstream.name)
+    ]
+    used_at = max((hop.used_at for hop in hops), default=0.0)
+    last = max((hop.trouble for hop in hops if hop.trouble), default=None, key=lambda trouble: trouble.at)
+    holds = tuple(dict.fromkeys(str(hold) for hop in hops for hold in hop.holds))
+    state = HopState(used_at, sum(len(hop.pool.links) for hop in hops), holds=holds)
+    if last is None or (upstream.is_discovered and last.at < used_at):
+        return state  # another host has stood in
+    return replace(state, trouble_at=last.at, trouble=last.reply, cause=last.cause)
+
+
+def session_of(known_hops: Mapping[Upstream, Known], upstream: Upstream) -> Session | None:
+    """The last session with a next hop, or a host of it, that failed since the start."""
+    hops = (hop for known, hop in known_hops.items() if known == upstream or known.name == upstream.name)
+    return max((hop.session for hop in hops if hop.session), default=None, key=lambda session: session.at)
+
+
+async def keep(known_hops: Iterable[Known], memory: Memory, until: float) -> None:
+    """Have the failed sessions that it does not know yet remembered. Raises SpoolError."""
+    for hop in list(known_hops):
+        if hop.unkept and hop.session:
+            hop.unkept = False
+            for name in set(hop.names):
+                await memory.remember(f"session:{name}", hop.session.stored(), until)

@@ -204,6 +204,16 @@ class Transaction:
         return ("MAIL" if not number else "RCPT") if number <= len(self.plan.recipients) else "DATA"
 
     @property
+    def replies(self) -> Sequence[Reply]:
+        """To the commands, in their order."""
+        return self._replies
+
+    @property
+    def final(self) -> Reply | None:
+        """To the final dot."""
+        return self._final
+
+    @property
     def ended(self) -> bool:
         """True once the final dot has its answer."""
         return self._final is not None

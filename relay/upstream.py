@@ -18,15 +18,15 @@ import ssl
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
-from relay import journal, tls
+from relay import journal, tls, transcript
 from relay.account import Account, Memory, account_of
 from relay.dialogue import SMALL, Dialogue, Stale
 from relay.dkim import Signer
 from relay.entry import Attempt, Cause, Disposition, Outcome
 from relay.fit import fit
 from relay.holds import kept_back
-from relay.known import HopState, Known, Trouble, Watcher
-from relay.link import TlsaSource, TokenSource, connect
+from relay.known import HopState, Known, Trouble, Watcher, keep, session_of, state_of
+from relay.link import Seen, TlsaSource, TokenSource, connect
 from relay.linkfault import LinkFault
 from relay.mail import Mail
 from relay.message import at_hand
@@ -175,18 +175,7 @@ class Upstreams:
 
     def state_of(self, upstream: Upstream) -> HopState:
         """How it stands with one next hop; with one whose hosts DNS names, how it stands with all of them."""
-        hops = [
-            hop
-            for known, hop in self._hops.items()
-            if known == upstream or (upstream.is_discovered and known.name == upstream.name)
-        ]
-        used_at = max((hop.used_at for hop in hops), default=0.0)
-        last = max((hop.trouble for hop in hops if hop.trouble), default=None, key=lambda trouble: trouble.at)
-        holds = tuple(dict.fromkeys(str(hold) for hop in hops for hold in hop.holds))
-        state = HopState(used_at, sum(len(hop.pool.links) for hop in hops), holds=holds)
-        if last is None or (upstream.is_discovered and last.at < used_at):
-            return state  # another host has stood in
-        return replace(state, trouble_at=last.at, trouble=last.reply, cause=last.cause)
+        return state_of(self._hops, upstream)
 
     def unknown(self, upstream: Upstream, reply: Reply, cause: Cause) -> None:
         """DNS names no host of this next hop."""
@@ -204,6 +193,10 @@ class Upstreams:
         """QUIT on every idle connection, best effort."""
         if self._sweeper:
             self._sweeper.cancel()
+        try:
+            await self.keep()
+        except Exception as fault:
+            journal.fault("failed sessions", fault)
         links = {id(link): link for hop in self._hops.values() for link in hop.pool.links}.values()
         self._hops.clear()
         self._shared.clear()
@@ -237,7 +230,12 @@ class Upstreams:
             hop.pool.carried()
             hop.proven_at = now
         else:
+            if link.last:
+                lines = [*link.opening, f"[{link.mails} mails over this connection so far]"]
+                lines += transcript.transaction(*link.last)
+                hop.note(self.clock(), link.host, lines, upstream.password, mail.message.text("message-id"))
             outcomes = [self._judged(hop, route, mail, outcome) for outcome in outcomes]
+        link.last = None
         if hop.holds and any(outcome.disposition is _RELAYED for outcome in outcomes):
             self._mended(hop, mail)
         delays = (0.0, 0.0, max(connected - started, 0.0), max(self.clock() - connected, 0.0))
@@ -315,8 +313,29 @@ class Upstreams:
         return link
 
     async def _connect(self, hop: Known, upstream: Upstream) -> Dialogue:
-        context = self._context(hop, upstream)
-        return await connect(upstream, context, self.timeouts, self.hostname, self.tokens, published=self.published)
+        context, seen = self._context(hop, upstream), Seen()
+        asked = (upstream, context, self.timeouts, self.hostname, self.tokens)
+        try:
+            link = await connect(*asked, published=self.published, seen=seen)
+        except LinkFault as fault:
+            lines = [*self._opening(seen), f"[{fault.reply}]"]
+            hop.note(self.clock(), fault.host, lines, upstream.password)
+            raise
+        link.opening = tuple(self._opening(seen))
+        return link
+
+    def _opening(self, seen: Seen) -> list[str]:
+        security = f"{seen.version} {seen.cipher}".strip()
+        return transcript.opening(self.hostname, seen.greeting, seen.keywords, security, seen.mechanism)
+
+    def session_of(self, upstream: Upstream) -> transcript.Session | None:
+        """The last session that failed since the start."""
+        return session_of(self._hops, upstream)
+
+    async def keep(self) -> None:
+        """Have the spool remember the failed sessions that it does not know yet. Raises SpoolError."""
+        if self.memory is not None:
+            await keep(self._hops.values(), self.memory, self.clock() + transcript.KEPT)
 
     def _context(self, hop: Known, upstream: Upstream) -> ssl.SSLContext:
         alike = replace(upstream, name="", server="", port=0) if upstream.is_exchanger else None

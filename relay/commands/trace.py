@@ -9,13 +9,14 @@ from typing import Any
 from relay.commands import printing
 from relay.commands.asking import Asking
 from relay.commands.printing import when
+from relay.errors import RelayError
 from relay.journal import escaped
 
 
 def trace(arguments: argparse.Namespace, ask: Asking) -> int:
     """Every mail that the word names, history included."""
-    lines = ask({"do": "trace", "what": arguments.what})
-    _print(arguments, (row for line in lines for row in line["entries"]))
+    rows = (row for line in ask({"do": "trace", "what": arguments.what}) for row in line["entries"])
+    _print(arguments, _with_sessions(rows, ask))
     return os.EX_OK
 
 
@@ -46,6 +47,29 @@ def _print(arguments: argparse.Namespace, rows: Iterator[dict[str, Any]]) -> Non
         between = "\n"
 
 
+def _with_sessions(rows: Iterator[dict[str, Any]], ask: Asking) -> Iterator[dict[str, Any]]:
+    """Each life with the last failed session of every next hop at which its mail failed, where that was about it."""
+    known: dict[str, dict[str, Any] | None] = {}
+    for row in list(rows):
+        names = {a["upstream"] for a in row["attempts"] if any(o["disposition"] != "relayed" for o in a["outcomes"])}
+        found = []
+        for name in sorted(names):
+            if name not in known:
+                known[name] = _session(name, ask)
+            session = known[name]
+            if session and session["at"] >= row["received_at"] and session["message_id"] in ("", row["message_id"]):
+                found.append({"upstream": name, **session})
+        yield row | {"sessions": found}
+
+
+def _session(name: str, ask: Asking) -> dict[str, Any] | None:
+    try:
+        [row] = ask({"do": "session", "name": name})
+    except RelayError:  # a next hop that is configured no more
+        return None
+    return row["session"]  # type: ignore[no-any-return]
+
+
 def _with(first: dict[str, Any], rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     yield first
     yield from rows
@@ -68,6 +92,9 @@ def life(row: dict[str, Any]) -> list[str]:
     lines += [f"  {when(at)}  {text}" for at, text in sorted(told, key=lambda pair: pair[0])]
     if row["state"] == "queued":
         lines.append(f"  {when(row['due'])}  next try")
+    for session in row.get("sessions", ()):
+        lines.append(f"  last failed session with {session['upstream']}, {when(session['at'])}:")
+        lines += [f"    {escaped(line)}" for line in session["lines"]]
     return lines
 
 

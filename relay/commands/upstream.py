@@ -11,6 +11,7 @@ from relay.commands.printing import when
 from relay.journal import escaped
 
 _VERBS = {
+    "show": "how it stands, and its last failed session, line by line",
     "pause": "send nothing there until it is resumed; its mail waits",
     "resume": "end the pause; what waited for it is due now",
     "probe": "connect, secure, log in and hang up: what does it say?",
@@ -45,7 +46,8 @@ def _list(arguments: argparse.Namespace, ask: Asking) -> int:
 def _change(arguments: argparse.Namespace, ask: Asking) -> int:
     """0 when it was done, 69 when a probed next hop does not work."""
     domain = getattr(arguments, "domain", "")
-    [row] = ask({"do": arguments.verb, "name": arguments.name} | ({"domain": domain} if domain else {}))
+    verb = "session" if arguments.verb == "show" else arguments.verb
+    [row] = ask({"do": verb, "name": arguments.name} | ({"domain": domain} if domain else {}))
     _print(arguments, iter([row]))
     return os.EX_OK if row.get("ok", True) else os.EX_UNAVAILABLE
 
@@ -56,6 +58,16 @@ def _print(arguments: argparse.Namespace, rows: Iterator[dict[str, Any]]) -> Non
         return
     for row in rows:
         print("\n".join(lines_of(row)))
+        if "session" in row:
+            print("\n".join(session_lines(row["session"])))
+
+
+def session_lines(session: dict[str, Any] | None) -> list[str]:
+    """A failed session in lines."""
+    if session is None:
+        return ["  no session has failed of late"]
+    lines = [f"  last failed session, {when(session['at'])}, with {escaped(session['host'])}:"]
+    return lines + [f"    {escaped(line)}" for line in session["lines"]]
 
 
 def lines_of(row: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ FLOORS = [
     {
         "dialects", "people", "notify", "transfer", "patch", "contenttype", "scan", "change", "fields", "downgrade", "mime", "policy", "recipients", "headers", "wire", "rewrite", "changelines", "routing", "inheriting", "routes", "profiles", "addressing",
         "services", "credentials",
-        "admission", "limits", "passwords", "challenge", "dataphase", "prepare", "shares", "search", "status", "exchangers", "dsn", "retry", "dkim", "tls", "securing", "der", "auth", "oauth", "transaction", "pool", "secondtry", "fit", "holds", "refusals", "manners", "dane", "mtasts",
+        "admission", "limits", "passwords", "challenge", "dataphase", "prepare", "shares", "search", "status", "exchangers", "dsn", "retry", "dkim", "tls", "securing", "der", "auth", "oauth", "transaction", "pool", "transcript", "secondtry", "fit", "holds", "refusals", "manners", "dane", "mtasts",
     },
     {"server", "connection", "listening", "gate", "login", "crowd", "duplicates", "descriptors", "upstream", "link", "known", "account", "dialogue", "lookup", "resolver", "discovery", "outbox", "spool", "journal", "unixsocket", "systemd", "https", "tokenstore", "proving", "linkfault", "tlsa", "policies"},
     {"delivery", "history", "reports", "events", "queue", "hops", "canary", "renewal", "tokens"},

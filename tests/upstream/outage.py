@@ -51,6 +51,7 @@ class Wire:
 
     has_room = False
     security = tls_level = ""
+    last, opening, choked = None, (), False
 
     def __init__(self, network, upstream):
         self.network, self.name, self.host = network, upstream.name, upstream.server
