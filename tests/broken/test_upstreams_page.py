@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from relay import config
-from relay.loaded import upstreams_of
+from relay.loaded import routes_of, upstreams_of
 from relay.oauth import Grant
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "upstreams.md"
@@ -36,6 +36,7 @@ def files(tmp_path_factory):
         "client.key": pem,
         "client.pem": certificate,
         "authority.pem": certificate,
+        "dkim.key": pem,
         "service-account.json": json.dumps(account),
         "gmail.password": "p\n",
         "spare.password": "p\n",
@@ -92,6 +93,28 @@ KINDS = {
     "mail.corp.example.com": [(None, False)],
     "exchange.corp.example.com": [(None, True), (None, False)],
 }
+
+
+def test_the_hops_and_routes_of_the_blocks_are_what_the_page_says_of_them(files):
+    def block(words):
+        [number] = [number for number, block in enumerate(BLOCKS) if words in block]
+        return read(files, number).configuration
+
+    service, direct, several = block("srv:example.com"), block("upstream = mx\n"), block("[route:inside]")
+    [hop] = upstreams_of(service)
+    assert (hop.is_discovered, hop.targets, hop.logs_in) == (
+        True,
+        ("smtp.provider.example", ".mail.provider.example"),
+        True,
+    )
+    [hop] = upstreams_of(direct)
+    assert (hop.is_mx, hop.port, hop.logs_in) == (True, 25, False)
+    assert [(rule.name, [hop.name for hop in rule.upstreams], hop.weight) for rule in routes_of(several)] == [
+        ("personnel", ["personnel"], 0),
+        ("inside", ["inside"], 0),
+        ("partner", ["mx", "spare"], 0),
+    ]
+    assert {hop.name: hop.weight for hop in upstreams_of(several) if hop.weight} == {"one": 3, "two": 1}
 
 
 def test_every_link_within_the_page_leads_somewhere():
