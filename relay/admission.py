@@ -161,7 +161,11 @@ class ListenerOptions:
     )
     gateway_id: str = option("", "This relay's name in its trace field; empty: hostname", host_name)
     hostname: str = option("", "Name in the greeting and in Received; empty: the system's", host_name)
-    max_connections: int = option(500, "Clients at one time", integer(1, 100_000))
+    max_connections: int = option(
+        2500,
+        "Clients at one time; when they are as many, one that has been silent for 10 s makes room for another",
+        integer(1, 100_000),
+    )
     max_per_host: int = option(
         100, "Clients at one time from one host other than this one; 0: no limit of their own", integer(0, 100_000)
     )

@@ -13,7 +13,6 @@ from typing import Any
 
 from relay import config, descriptors, journal, outbox, runner, spool
 from relay.canary import Canary
-from relay.connection import Setting as ListenerSetting
 from relay.control import Control, socket_path
 from relay.delivery import Delivery
 from relay.discovery import Discovery
@@ -50,6 +49,7 @@ from relay.retry import RetryOptions
 from relay.routing import Route, Upstream
 from relay.startlines import announce, start_line
 from relay.statuspage import Sources, StatusPage
+from relay.surroundings import Setting as ListenerSetting
 from relay.systemd import Systemd
 from relay.tlsa import Published
 from relay.tokens import Keeper

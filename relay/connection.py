@@ -17,20 +17,16 @@ import socket
 import ssl
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import Any
 
 from aiosmtpd.smtp import SMTP
 
 from relay import admission, journal, unixsocket
 from relay.admission import ListenerOptions
-from relay.duplicates import Duplicates
-from relay.entry import Client, Entry
-from relay.gate import Gate, upgraded
-from relay.limits import Limits
-from relay.message import Message
+from relay.entry import Client
+from relay.gate import upgraded
 from relay.reply import Reply, wire_form
-from relay.spool import Spool
+from relay.surroundings import Setting
 
 MAX_COMMAND = 4096
 """Octets in a command line: room for a path of 254 octets and every parameter we take."""
@@ -42,9 +38,11 @@ MAX_IDLE = 1000
 """Commands that bring no mail nearer, since the last one, before it ends."""
 _WORK = frozenset((b"MAIL", b"RCPT", b"DATA", b"QUIT"))
 _CHUNK = 65536
-_PORTION = 1 << 20
-"""Octets of one client before others get their turn: uvloop would read eight times as many in a row."""
-_TURN = 200
+_PORTION = 200_000
+"""Octets of one client before others get their turn: uvloop would read 8 MB in a row."""
+_MOST_PILED = 24 << 20
+"""Octets that may lie about, in all, for clients that read no answers or send commands faster than they are done."""
+_TURN = 20
 """Commands of one client that are worked off before others get their turn."""
 _LONGEST_SESSION = 24 * 3600
 _LONGEST_MAIL = 3600.0
@@ -53,27 +51,6 @@ _GRACE = 5.0
 """Seconds that a client has to read our last words."""
 _HTTP = re.compile(rb"(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE) |.* HTTP/\d", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What a session needs besides its socket.
-
-    `new_id` and `clock` make ids and wall-clock seconds; `queued` hears of every mail that was kept;
-    `assigned` gives a new entry its profile, by the header of its mail. `duplicates` outlasts a reload.
-    """
-
-    options: ListenerOptions
-    spool: Spool
-    new_id: Callable[[], str]
-    clock: Callable[[], float]
-    hostname: str
-    gateway_id: str
-    queued: Callable[[], None] = lambda: None
-    assigned: Callable[[Entry, Message], Entry] = lambda entry, _message: entry
-    duplicates: Duplicates = field(default_factory=Duplicates)
-    gate: Gate = field(default_factory=Gate)
-    limits: Limits = field(default_factory=Limits)
 
 
 Met = Callable[[Client, ListenerOptions], Reply | None]
@@ -110,9 +87,9 @@ class Connection(SMTP):
         self._holding: asyncio.Task[None] | None = None
         self._eof = self._unread = self._stopped = self._overlong = self._turning = self._sent_away = self._left = False
         self._replies: list[bytes] = []
-        self._errors = self._refusals = self._idle = self._taken = 0
+        self._errors = self._refusals = self._idle = self._taken = self._piled = 0
         self._refusal: Reply | None = None
-        self._begun = self._active = self.loop.time()
+        self._begun = self.active = self.loop.time()
         self._timer: asyncio.TimerHandle | None = None
 
     # -- the connection -----------------------------------------------------------------------------
@@ -151,7 +128,7 @@ class Connection(SMTP):
         """Work off what the client sends, or keep it until the session may go on."""
         if self._left:
             return
-        self._active = self.loop.time()
+        self.active = self.loop.time()
         self._taken += len(data)
         self.buffer = self.buffer + data if self.buffer else data
         self._go_on()
@@ -177,6 +154,7 @@ class Connection(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone; a mail whose final dot was read is kept all the same."""
         self.transport = None
+        self._pile_up(0)
         self.closing = True
         if self._timer:
             self._timer.cancel()
@@ -197,8 +175,8 @@ class Connection(SMTP):
             return
         now = self.loop.time()
         if self._holding:
-            self._active = now  # it waits for us
-        left = min(self._active + self.setting.options.idle_timeout, self._begun + _LONGEST_SESSION) - now
+            self.active = now  # it waits for us
+        left = min(self.active + self.setting.options.idle_timeout, self._begun + _LONGEST_SESSION) - now
         if self.mail_begun is not None and now > self.mail_begun + _LONGEST_MAIL and not self._holding:
             self.dismiss(Reply(421, "4.4.2", "this mail takes too long"))
         elif now >= self._begun + _LONGEST_SESSION:
@@ -337,13 +315,28 @@ class Connection(SMTP):
             self.closing = True
             transport.abort()
 
+    def _pile_up(self, octets: int) -> None:
+        """So much lies about for this client: it is sent away where that is too much in all."""
+        pile = self.setting.pile
+        pile.octets += octets - self._piled
+        self._piled = octets
+        if octets and pile.octets > _MOST_PILED:
+            reply = Reply(421, "4.3.2", "too much to do, try again later")
+            journal.rejected(self.client, reply, "session")
+            self.buffer = b""
+            self.dismiss(reply)
+            if self._unread:
+                self.transport.abort()
+
     def _throttle(self) -> None:
         """Read from the client only what can be worked off."""
         over, self._taken = self._taken > _PORTION, self._taken % (_PORTION + 1)
-        stop = over or ((bool(self._holding) or self._unread) and len(self.buffer) > _CHUNK)
+        stop = over or self._unread or len(self.buffer) > _CHUNK
         if stop == self._stopped or self._eof or self.transport is None or self.transport.is_closing():
             return
         self._stopped = stop
+        piled = stop and not over and self._holding is None
+        self._pile_up(len(self.buffer) + self.transport.get_write_buffer_size() if piled else 0)
         (self.transport.pause_reading if stop else self.transport.resume_reading)()
         if over:
             self.loop.call_soon(self._throttle)

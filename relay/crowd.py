@@ -16,6 +16,9 @@ from relay.entry import Client
 from relay.reply import Reply
 
 TOO_MANY = Reply(421, "4.3.2", "too many connections, try again later")
+IDLE_AND_FULL = Reply(421, "4.3.2", "idle, and others wait: come again")
+_IDLE = 10.0
+"""Seconds of silence after which a client may have to make room for another."""
 _PAUSE = 10.0
 """Seconds between two log lines about clients that were sent away."""
 
@@ -35,6 +38,15 @@ class Crowd:
     def full(self, options: ListenerOptions) -> bool:
         """Whether one more is too many."""
         return len(self.sessions) >= min(options.max_connections, self.room)
+
+    def make_room(self) -> bool:
+        """Send away who has been idle for longest, and for at least _IDLE; False when nobody has."""
+        silent = (one for one in self.sessions if one.mail_begun is None and not one.closing)
+        session = min(silent, key=lambda one: one.active, default=None)
+        if session is None or asyncio.get_running_loop().time() - session.active < _IDLE:
+            return False
+        session.dismiss(IDLE_AND_FULL, idle=True)
+        return True
 
     def add(self, session: Connection) -> None:
         """It has come."""

@@ -17,7 +17,8 @@ from relay.errors import ConfigError
 from relay.profiles import SENDMAIL
 from relay.reply import Reply, wire_form
 from relay.securing import IMPLICIT_PORT
-from relay.server import Session, Setting
+from relay.server import Session
+from relay.surroundings import Setting
 
 _BACKLOG = 1024
 _SOCKET_MODE = 0o666
@@ -125,7 +126,7 @@ class Listener:
 
     def _factory(self, name: str) -> Callable[[], asyncio.Protocol]:
         def session() -> asyncio.Protocol:
-            if self.crowd.full(self.setting.options):
+            if self.crowd.full(self.setting.options) and not self.crowd.make_room():
                 return _TooMany(self.crowd)
             made = Session(self.setting, name, self.crowd.met, self.crowd.ended)
             self.crowd.add(made)

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from relay import admission, encoded_word, journal, message
 from relay.address import Address, AddressError, parse_path
-from relay.connection import Connection, Setting
+from relay.connection import Connection
 from relay.dataphase import DataPhase
 from relay.duplicates import key_of
 from relay.entry import Entry, Event
@@ -24,7 +24,7 @@ from relay.reply import Reply
 from relay.routing import is_local
 from relay.spool import Draft
 
-__all__ = ["Session", "Setting"]
+__all__ = ["Session"]
 
 _FULL = Reply(452, "4.3.1", "no space left for mail, try again later")
 _OVERRUN = 16 << 20

@@ -9,6 +9,9 @@ from relay.spool.files import BodyFiles, FileBody, spool_fault
 
 SMALL = 262144
 """Octets up to which a mail stays in memory and in the database."""
+HELD = 16 << 20
+"""Octets that all drafts together hold in memory; beyond, those of more than a page go into files, too."""
+_PAGE = 4096
 STRIDE = 1 << 20
 """Octets of a large mail after which the room is looked at again."""
 
@@ -21,7 +24,7 @@ class FileDraft:
         self._octets = bytearray()
         self._body: BytesBody | None = None
         self._fd = -1
-        self._doubts = 0
+        self._doubts = self._held = 0
         self.name = ""
         self.size = 0
         self.crc = 0
@@ -38,8 +41,11 @@ class FileDraft:
                 self._append(data)
                 return
             self._octets += data
-            if self._files is not None and self.size > SMALL:
-                self._move_to_file(self._files)
+            if (files := self._files) is not None:
+                self._held += len(data)
+                files.held += len(data)
+                if self.size > SMALL or (files.held > HELD and self.size > _PAGE):
+                    self._move_to_file(files)
         except OSError as fault:
             self._broken = True
             error = spool_fault(fault)
@@ -54,7 +60,13 @@ class FileDraft:
         self._doubts = files.doubts
         self.name, self._fd = files.create()
         self._append(bytes(self._octets))
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._octets = bytearray()
+        if self._files is not None:
+            self._files.held -= self._held
+            self._held = 0
 
     def _append(self, data: bytes) -> None:
         if self.size - self._looked >= STRIDE and self._files is not None:
@@ -107,9 +119,10 @@ class FileDraft:
             self._fd = -1
         if self.name and self._files is not None:
             self._files.remove(self.name)
-        self._octets = bytearray()
+        self._let_go()
 
     def __del__(self) -> None:
+        self._let_go()
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

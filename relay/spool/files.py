@@ -34,6 +34,8 @@ class BodyFiles:
         self.path, self.room = path, room
         self._folder = -1
         self._alarmed = float("-inf")
+        self.held = 0
+        """Octets that drafts hold in memory."""
         self.doubts = 0
         """How often a sync has failed. The kernel reports a failed write once, to one of those who ask:
         nothing that was begun before may be believed afterwards."""

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from relay.admission import Listen, ListenerOptions
-from relay.connection import Setting
 from relay.listening import Listener
 from relay.spool import SpoolOptions, Wanted
 from relay.spool.memory import MemorySpool
+from relay.surroundings import Setting
 
 
 class Spy(MemorySpool):

@@ -357,3 +357,41 @@ def test_D8_a_session_that_never_ends_is_ended(stage, run, monkeypatch):
             assert replies[0] == "250 2.0.0 ok"
 
     run(story)
+
+
+def test_who_is_silent_makes_room_for_who_is_not(stage, run, monkeypatch):
+    """An idle crowd keeps nobody from sending; who is within a mail stays."""
+    monkeypatch.setattr("relay.crowd._IDLE", 0.3)
+
+    async def story():
+        stage.options = replace(stage.options, max_connections=2)
+        async with stage.listening() as listener, stage.client() as sending, stage.client() as silent:
+            await sending.say("MAIL FROM:<>", "RCPT TO:<a@b.c>", "DATA")
+            async with stage.client(hello=None) as third:
+                assert (await third.closed()).startswith(b"421 4.3.2 too many"), "nobody has been silent for so long"
+            await asyncio.sleep(0.4)
+            async with stage.client() as fourth:
+                assert fourth.greeting.startswith("220")
+                assert await silent.closed() == b"421 4.3.2 idle, and others wait: come again\r\n"
+                await sending.send(MAIL + b".\r\n")
+                assert (await sending.reply()).startswith("250")
+            assert len(listener.sessions) <= 2
+
+    run(story)
+
+
+def test_what_lies_about_is_bounded_in_all(stage, run, monkeypatch):
+    """Each has little that is undone; all of them together would fill the memory."""
+    monkeypatch.setattr("relay.connection._MOST_PILED", 300_000)
+
+    async def story():
+        async with stage.listening() as listener:
+            at = listener.addresses[0]
+            greedy = [asyncio.to_thread(talk_blindly, at, b"EHLO x\r\n" + b"HELP\r\n" * 40_000) for _ in range(8)]
+            answers = await asyncio.gather(*greedy, return_exceptions=True)
+            assert any(b"421 4.3.2 too much to do" in one for one in answers if isinstance(one, bytes))
+            async with stage.client() as talk:
+                assert (await talk.mail(MAIL + b".\r\n")).startswith("250")
+        assert listener.setting.pile.octets == 0
+
+    run(story)

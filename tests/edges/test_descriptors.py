@@ -19,7 +19,7 @@ STORY = """
     sys.path.insert(0, {root!r})
     from relay import journal
     from relay.admission import Listen, ListenerOptions
-    from relay.connection import Setting
+    from relay.surroundings import Setting
     from relay.listening import Listener
     from relay.spool import SpoolOptions
     from relay.spool.memory import MemorySpool

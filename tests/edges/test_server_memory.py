@@ -11,7 +11,7 @@ SERVE = """
 import asyncio, resource, sys, tempfile, time
 from dataclasses import replace
 from relay.admission import Listen, ListenerOptions
-from relay.connection import Setting
+from relay.surroundings import Setting
 from relay.listening import Listener
 from relay.spool import SpoolOptions, create
 

@@ -14,9 +14,10 @@ from relay import connection, journal, login
 from relay.admission import ListenerOptions
 from relay.errors import SpoolFull
 from relay.gate import Gate
-from relay.server import Session, Setting
+from relay.server import Session
 from relay.spool import SpoolOptions
 from relay.spool.memory import MemorySpool
+from relay.surroundings import Setting
 from tests.fuzz.engine import dice
 
 NAME = "session"
