@@ -40,7 +40,6 @@ TOKENS = (
 NOW = 1_700_000_000.0
 MAIL = b"Subject: [Harbour] #12: Crane\r\n\r\nhello\r\n"
 UPSTREAM = Upstream("notification", "mail.example.net")
-control.user_name = str
 _PEER = unixsocket.Peer(os.geteuid(), frozenset())
 
 
@@ -149,11 +148,12 @@ def check(data):
     """One conversation."""
     if b'"do"' not in data:
         data = _brought(data)
-    unixsocket.peer, before = (lambda connection: _PEER), unixsocket.peer
+    before = unixsocket.peer, control.user_name
+    unixsocket.peer, control.user_name = (lambda connection: _PEER), str
     try:
         LOOP.run_until_complete(_check(data))
     finally:
-        unixsocket.peer = before
+        unixsocket.peer, control.user_name = before
     return 1
 
 

@@ -6,6 +6,7 @@ pieces get the same replies and the same mails. Spools that are full or broken a
 """
 
 import asyncio
+import contextlib
 import re
 import socket
 from dataclasses import dataclass, replace
@@ -127,8 +128,24 @@ async def _tls(transport, protocol, context):
     return transport
 
 
+@contextlib.contextmanager
+def without_handshakes():
+    """TLS begins at once, and a wrong password costs nothing."""
+    before = connection.upgraded, login._PAUSE
+    connection.upgraded, login._PAUSE = _tls, 0.0
+    try:
+        yield
+    finally:
+        connection.upgraded, login._PAUSE = before
+
+
 async def speak(data, ends, *, trouble="", gate=False):
     """One session: `data` in pieces up to each of `ends`, each after the replies to the one before."""
+    with without_handshakes():
+        return await _speak(data, ends, trouble=trouble, gate=gate)
+
+
+async def _speak(data, ends, *, trouble, gate):
     spool = Spool()
     spool.trouble = trouble
     ids = iter(range(1 << 30))
@@ -258,5 +275,3 @@ def _agrees(data, spoken, ends):
 
 
 LOOP = asyncio.new_event_loop()
-connection.upgraded = _tls
-login._PAUSE = 0.0
