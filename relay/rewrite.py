@@ -83,8 +83,7 @@ def steps(mail: Mail, context: Context) -> list[tuple[str, Mail]]:
     Raises RuleError, naming the rule, when one fails: such mail is held, never half changed.
     """
     passed: list[tuple[str, Mail]] = []
-    mail = _ended(mail)
-    came = set(map(id, mail.message.fields))
+    mail = came = _ended(mail)
     for name, rule in rules_of(context.policy):
         try:
             mail = rule(mail, context)
@@ -106,13 +105,14 @@ def _ended(mail: Mail) -> Mail:
     return mail.with_message(mail.message.with_fields((*fields[:-1], last)))
 
 
-def _check(mail: Mail, came: set[int]) -> None:
+def _check(mail: Mail, came: Mail) -> None:
     """Every field that a rule wrote is one field on lines of its own, whatever it was made of. Raises RuleError.
 
-    `came` are the ids of the fields that the mail brought.
+    `came` is the mail before any rule; as long as it is alive, no other field has the identity of one of its own.
     """
+    known = set(map(id, came.message.fields))
     for field in mail.message.fields:
-        if id(field) not in came and not _ONE_FIELD.fullmatch(field.raw):
+        if id(field) not in known and not _ONE_FIELD.fullmatch(field.raw):
             fault = ValueError(f"{field.raw[:80]!r} would not leave as one header field")
             raise RuleError("wire", fault)
 

@@ -64,6 +64,7 @@ NONE = {
     "a@[": "bad address literal",
     "a@[]": "bad address literal",
     "a@[127.0.0.1": "bad address literal",
+    "a@[127.0.0.1x": "bad address literal",
     "a@[127.0.0.1]x": "bad address literal",
     "a@[127.0.0]": "bad address literal",
     "a@[::1]": "bad address literal",
@@ -90,10 +91,15 @@ def test_what_is_none_says_why(text):
 
 
 def test_a_domain_has_an_end():
-    assert len(LONGEST_DOMAIN) == 253
+    assert (MAX_PATH, len(LONGEST_DOMAIN)) == (254, 253)
     assert parse_domain(LONGEST_DOMAIN) == LONGEST_DOMAIN
     with pytest.raises(AddressError, match=r"^domain too long$"):
-        parse_domain(f"{LONGEST_DOMAIN[:-1]}.xx")
+        parse_domain(f"{LONGEST_DOMAIN}x")
+
+
+def test_half_a_character_in_front_of_an_international_domain_is_refused():
+    with pytest.raises(AddressError):
+        parse("\ud800@ü.example")
 
 
 def test_in_a_labels_it_has_the_same_end():

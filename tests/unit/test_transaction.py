@@ -71,6 +71,13 @@ def test_replies_come_whole_however_they_are_cut():
     assert read(*(bytes((octet,)) for octet in octets)) == expected
 
 
+def test_an_empty_line_is_no_reply_and_a_line_end_is_no_text():
+    with pytest.raises(HopError):
+        read(b"\n250 ok\r\n")
+    assert read(b"250-a\r\r\n250 b\r\n") == [Reply(250, "", "a\nb")]
+    assert read(b"250 a\r\n") == [Reply(250, "", "a")]
+
+
 def test_replies_that_are_not_utf8_are_read_all_the_same():
     assert read(b"550 5.1.1 n\xf6\r\n") == [Reply(550, "5.1.1", "n�")]
 
@@ -201,6 +208,8 @@ OUT_OF_STEP = [
     ((GO,), "MAIL"),
     ((OK, Reply(334, "", "x")), "RCPT"),
     ((OK, OK, Reply(300, "", "x")), "RCPT"),
+    ((Reply(399, "", "x"),), "MAIL"),
+    ((OK, OK, OK, Reply(300, "", "x")), "DATA"),
     ((OK, OK, OK, OK), "DATA"),
     ((OK, OK, OK, Reply(399, "", "x")), "DATA"),
     ((OK, OK, OK, Reply(353, "", "x")), "DATA"),
@@ -223,6 +232,27 @@ def test_354_to_the_dot_is_no_answer_to_the_mail():
     assert not made.ended
     assert made.broken == Reply(451, "4.5.0", "the server is out of step: it answered the final dot with 354 go")
     assert [(o.disposition, o.ambiguous) for o in made.outcomes()] == [(DEFERRED, True)] * 2
+
+
+@pytest.mark.parametrize("code", [300, 399])
+def test_nothing_between_yes_and_no_is_an_answer_to_the_dot(code):
+    made = transaction(OK, OK, OK, GO)
+    made.dot_sent = True
+    made.answer(Reply(code, "", "x"))
+    assert not made.ended
+    assert made.broken
+
+
+def test_400_to_a_recipient_is_in_step():
+    for code in (400, 299):
+        assert transaction(OK, Reply(code, "", "x")).broken is None
+    assert transaction(OK, OK, OK, Reply(400, "", "x")).broken is None
+
+
+def test_blanks_of_every_script_are_said():
+    """Such a letter is not printable for Python, and may stand in an address all the same."""
+    made = Plan("a\u3000b@example.com", "", plan().recipients, True)
+    assert made.commands()[0] == "MAIL FROM:<a\u3000b@example.com>\r\n".encode()
 
 
 @pytest.mark.parametrize("code", [299, 400, 499, 500, 250])
@@ -262,6 +292,12 @@ def test_one_answer_for_all(replies, dot, expected, said):
     assert {outcome.reply for outcome in outcomes} == {said}
     assert {outcome.cause for outcome in outcomes} == {Cause.PEER}
     assert not any(outcome.ambiguous for outcome in outcomes)
+
+
+def test_who_was_accepted_is_told_by_his_own_reply():
+    assert transaction(OK, OK, NO, GO).content_wanted
+    assert transaction(OK, OK, GO, names=["a@example.org"]).content_wanted
+    assert transaction(OK, NO, GO, names=["a@example.org"]).lone_dot_wanted
 
 
 def test_552_to_a_recipient_means_too_many():
