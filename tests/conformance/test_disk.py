@@ -76,7 +76,7 @@ def test_promise_1_a_failed_sync_is_never_believed_again(sqlite, run, planted, c
 
 
 def test_while_the_disk_fails_nothing_is_taken_and_it_mends_by_itself(sqlite, run, planted, caplog, monkeypatch):
-    monkeypatch.setattr(writer, "MEND_PAUSE", 0.2)
+    monkeypatch.setattr(writer, "MEND_PAUSE", 1.5)
 
     async def story():
         async with sqlite.open() as spool:

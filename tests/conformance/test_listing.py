@@ -112,14 +112,14 @@ def test_a_search_that_nobody_waits_for_ends(sqlite, run):
                 )
 
             await spool._do(fill)
-            began = time.monotonic()
+            began = time.process_time()
             assert await page(spool, text="nowhere") == []
-            whole = time.monotonic() - began
-            began = time.monotonic()
+            whole = time.process_time() - began
+            began = time.process_time()
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(whole / 10):
                     await page(spool, text="nowhere")
-            assert time.monotonic() - began < whole * 0.6
+            assert time.process_time() - began < whole * 0.6
             assert len(await page(spool, states=(State.DONE,))) == 3
 
     run(story())

@@ -144,17 +144,14 @@ def test_C12_what_a_peer_says_stays_one_line(stage, run):
 
 def test_C9_B3_the_limit_for_the_dot_is_its_own(stage, run):
     async def story():
-        stage.timeouts = replace(stage.timeouts, command=0.3, final_dot=5.0)
-
-        def slowly(peer):
-            return "250 kept"
+        stage.timeouts = replace(stage.timeouts, command=1.0, final_dot=20.0)
 
         async with stage.peer() as peer:
             original = peer._act
 
             async def act(at, default, reader, writer, **more):
                 if at == "dot":
-                    await asyncio.sleep(0.8)
+                    await asyncio.sleep(1.5)
                 return await original(at, default, reader, writer, **more)
 
             peer._act = act
