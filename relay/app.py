@@ -152,7 +152,7 @@ class Relay:
             time.time,
             lambda: self.setting,
             lambda: "" if self.listener.serving else "stopping",
-            lambda: [(hop, self.upstreams.state_of(hop)) for hop in self._next_hops()],
+            lambda: [(hop, self.hops.row(hop)) for hop in self._next_hops()],
             lambda: list({Path(hop.path) for hop in self._next_hops() if hop.is_outbox} | {self._default_outbox()}),
             self.events.would_be_first,
         )

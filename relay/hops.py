@@ -13,6 +13,7 @@ from relay.address import AddressError, ascii_domain, parse_domain
 from relay.discovery import Nowhere
 from relay.entry import Attempt, Cause
 from relay.errors import RelayError
+from relay.known import HopState
 from relay.linkfault import LinkFault
 from relay.mail import Mail
 from relay.reply import Reply
@@ -73,12 +74,12 @@ class Hops:
         """One request of VERBS, line by line. Raises RelayError with a sentence."""
         if request["do"] == "upstreams":
             for hop in self.hops():
-                yield self._row(hop)
+                yield self.row(hop)
             return
         hop = self._named(str(request.get("name", "")))
         by = str(request.get("by", ""))
         if request["do"] == "session":
-            yield self._row(hop) | {"session": await self._session(hop)}
+            yield self.row(hop) | {"session": await self._session(hop)}
             return
         if request["do"] == "probe" and hop.is_mx and not request.get("domain"):
             raise RelayError(
@@ -99,24 +100,9 @@ class Hops:
         known = ", ".join(dict.fromkeys(hop.name for hop in self.hops()))
         raise RelayError(f"no next hop is named {name!r}: there are {known}")
 
-    def _row(self, hop: Upstream) -> dict[str, Any]:
-        """A next hop and how it stands; times in seconds since 1970, 0 for never since the start."""
-        state = self.upstreams.state_of(hop)
-        return {
-            "name": hop.name,
-            "server": hop.server,
-            "place": hop.place,
-            "port": hop.port,
-            "tls": hop.tls,
-            "outbox": hop.path if hop.is_outbox else "",
-            "paused": self._paused.get(hop.name, ""),
-            "connections": state.connections,
-            "used_at": state.used_at,
-            "trouble_at": state.trouble_at,
-            "trouble": str(state.trouble) if state.trouble else "",
-            "cause": str(state.cause) if state.cause else "",
-            "holds": list(state.holds),
-        }
+    def row(self, hop: Upstream) -> dict[str, Any]:
+        """A next hop and how it stands at this moment."""
+        return row(hop, self.upstreams.state_of(hop), self._paused.get(hop.name, ""))
 
     async def _session(self, hop: Upstream) -> dict[str, Any] | None:
         """The last session that failed, of this run or an earlier one; None when there was none for two weeks."""
@@ -130,7 +116,7 @@ class Hops:
         await self.spool.remember(_key(hop.name), said, _FOR_EVER)
         self._paused[hop.name] = said
         journal.info("", f"next hop {hop.name}: {said}")
-        return self._row(hop)
+        return self.row(hop)
 
     async def _resume(self, hop: Upstream, by: str) -> dict[str, Any]:
         was = self._paused.pop(hop.name, "")
@@ -139,12 +125,12 @@ class Hops:
         due = await self.due_again([hop.name], by)
         if was:
             journal.info("", f"next hop {hop.name}: resumed by {by}; {due} mails are due again")
-        return self._row(hop) | {"due": due}
+        return self.row(hop) | {"due": due}
 
     async def _probe(self, hop: Upstream, by: str, domain: str) -> dict[str, Any]:
         """Connect, secure, log in, QUIT; with several hosts until one works. One that works again is used at once."""
         if hop.is_outbox:
-            return self._row(hop) | _OUTBOX
+            return self.row(hop) | _OUTBOX
         try:
             self.upstreams.forgive([hop.name])
             hosts = await self.discover(hop, _domain(domain)) if hop.is_discovered else (hop,)
@@ -163,14 +149,14 @@ class Hops:
             features = sorted(f"{name} {value}".strip() for name, value in link.features.keywords.items())
             found = {"ok": True, "reply": "", "host": link.host, "tls_now": link.security, "features": features}
             found["tls_level"] = link.tls_level
-            return self._row(hop) | found
+            return self.row(hop) | found
         assert last is not None, "a next hop without hosts"
         return self._failed(hop, by, last)
 
     def _failed(self, hop: Upstream, by: str, fault: LinkFault | Nowhere) -> dict[str, Any]:
         journal.info("", f"next hop {hop.name}: probed by {by}: {fault.reply}")
         found = {"ok": False, "reply": str(fault.reply), "host": fault.host, "tls_now": "", "features": []}
-        return self._row(hop) | found | {"cause": str(fault.cause), "tls_level": fault.tls_level}
+        return self.row(hop) | found | {"cause": str(fault.cause), "tls_level": fault.tls_level}
 
 
 def _domain(text: str) -> str:
@@ -179,6 +165,25 @@ def _domain(text: str) -> str:
         return ascii_domain(parse_domain(text)) if text else ""
     except AddressError as fault:
         raise RelayError(f"{text!r} is no domain: {fault}") from fault
+
+
+def row(hop: Upstream, state: HopState, paused: str = "") -> dict[str, Any]:
+    """A next hop and how it stands; times in seconds since 1970, 0 for never since the start."""
+    return {
+        "name": hop.name,
+        "server": hop.server,
+        "place": hop.place,
+        "port": hop.port,
+        "tls": hop.tls,
+        "outbox": hop.path if hop.is_outbox else "",
+        "paused": paused,
+        "connections": state.connections,
+        "used_at": state.used_at,
+        "trouble_at": state.trouble_at,
+        "trouble": str(state.trouble) if state.trouble else "",
+        "cause": str(state.cause) if state.cause else "",
+        "holds": list(state.holds),
+    }
 
 
 def _key(name: str) -> str:

@@ -10,12 +10,11 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from relay import journal
 from relay.errors import RelayError
 from relay.journal import LogOptions
-from relay.known import HopState
 from relay.prepare import Setting
 from relay.routing import Upstream
 from relay.spool import Clock, Spool
@@ -34,15 +33,15 @@ class Sources:
     """What the page reads. Nothing in it changes anything.
 
     `refusing` says in one word why no mail is taken at this moment, "" when it is; `hops` are the next
-    hops of the configuration, `outboxes` the folders of captured mail; `first_of_event` tells whether
-    what a policy adds to an event goes out with this entry.
+    hops of the configuration, each with its row of `upstream list --json`; `outboxes` the folders of
+    captured mail; `first_of_event` tells whether what a policy adds to an event goes out with this entry.
     """
 
     spool: Spool
     clock: Clock
     setting: Callable[[], Setting]
     refusing: Callable[[], str]
-    hops: Callable[[], Sequence[tuple[Upstream, HopState]]]
+    hops: Callable[[], Sequence[tuple[Upstream, dict[str, Any]]]]
     outboxes: Callable[[], Sequence[Path]]
     first_of_event: Callable[[str, str], Awaitable[bool]]
 

@@ -104,7 +104,7 @@ class Pages:
         """Whether mail is taken, and can leave: a line for each reason why not."""
         word = await self._health.word()
         ways = {p.name: [hop.name for hop in p.upstreams] for p in self._sources.setting().profiles}
-        down = {hop.name: str(state.trouble) for hop, state in self._sources.hops() if state.trouble and not hop.is_mx}
+        down = {hop.name: row["trouble"] for hop, row in self._sources.hops() if row["trouble"] and not hop.is_mx}
         found = [*([word] if word else []), *unready(ways, down)]
         return PlainTextResponse("\n".join(map(journal.escaped, found)) or "ok", 503 if found else 200)
 
@@ -188,7 +188,7 @@ class Pages:
             "# HELP tracker_relay_upstream_up Whether the next hop works, as far as is known.",
             "# TYPE tracker_relay_upstream_up gauge",
         ]
-        up = {hop.name: 0 if state.trouble and not hop.is_mx else 1 for hop, state in self._sources.hops()}
+        up = {hop.name: 0 if row["trouble"] and not hop.is_mx else 1 for hop, row in self._sources.hops()}
         lines += [f'tracker_relay_upstream_up{{upstream="{_label(name)}"}} {n}' for name, n in up.items()]
         return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
 

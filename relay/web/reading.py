@@ -11,7 +11,6 @@ from typing import Any
 from relay import explain, journal
 from relay.entry import Attempt, Cause, Entry, Outcome, State
 from relay.errors import RuleError, SpoolFull
-from relay.known import HopState
 from relay.message import Body, parse
 from relay.prepare import Setting, event_key, read
 from relay.queue import ALL, detail, summary
@@ -39,7 +38,7 @@ class Overview:
     counts: dict[State, int]
     oldest: Entry | None
     last: tuple[Entry, ...]
-    hops: tuple[tuple[Upstream, HopState], ...]
+    hops: tuple[tuple[Upstream, dict[str, Any]], ...]
     now: float
 
 
@@ -217,23 +216,7 @@ def overview_json(seen: Overview) -> dict[str, Any]:
         "counts": {str(state): number for state, number in seen.counts.items()},
         "oldest": summary(seen.oldest) if seen.oldest else None,
         "since_start": dict(sorted(journal.COUNTERS.items())),
-        "next_hops": [hop_json(*hop) for hop in seen.hops],
-    }
-
-
-def hop_json(upstream: Upstream, state: HopState) -> dict[str, Any]:
-    """A next hop and its last fault; times in seconds since 1970, 0 for never since the start."""
-    return {
-        "name": upstream.name,
-        "server": upstream.server,
-        "port": upstream.port,
-        "tls": upstream.tls,
-        "outbox": upstream.path if upstream.is_outbox else "",
-        "used_at": state.used_at,
-        "connections": state.connections,
-        "trouble_at": state.trouble_at,
-        "trouble": str(state.trouble) if state.trouble else "",
-        "cause": str(state.cause) if state.cause else "",
+        "next_hops": [row for _, row in seen.hops],
     }
 
 

@@ -89,7 +89,7 @@ def test_while_the_disk_fails_nothing_is_taken_and_it_mends_by_itself(sqlite, ru
                 await sqlite.put(spool, "refused")
             with pytest.raises(SpoolError, match="the disk fails"):
                 await spool.claim(Wanted(), 0)
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(1.6)
             assert [c.entry.id for c in await spool.claim(Wanted(limit=9), 0)] == ["before"]
             await sqlite.put(spool, "after")
 

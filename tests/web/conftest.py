@@ -17,6 +17,7 @@ from relay.address import parse
 from relay.admission import Listen
 from relay.entry import Attempt, Cause, Client, Disposition, Entry, Event, Outcome, State, new_id
 from relay.events import Events
+from relay.hops import row
 from relay.known import HopState
 from relay.mail import Envelope, Mail, Recipient
 from relay.message import parse_bytes
@@ -92,6 +93,7 @@ class Site:
     ini: str = INI
     now: float = 1_760_000_000.0
     hops: dict = field(default_factory=dict)
+    paused: str = ""
     refusing: str = ""
 
     def __post_init__(self):
@@ -120,7 +122,7 @@ class Site:
             lambda: self.now,
             lambda: self.setting,
             lambda: self.refusing,
-            lambda: [(hop, self.hops.get(hop.name, HopState())) for hop in upstreams],
+            lambda: [(hop, row(hop, self.hops.get(hop.name, HopState()), self.paused)) for hop in upstreams],
             lambda: [self.outbox],
             self.events.would_be_first,
         )

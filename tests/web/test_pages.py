@@ -48,6 +48,13 @@ def test_next_hops_with_their_last_fault(site):
     )
 
 
+def test_a_paused_next_hop_says_who_paused_it(site):
+    site.hops["notification"], site.paused = HopState(site.now, 2), "paused by <admin>"
+    assert "paused paused by <admin>: its mail waits" in see(site, "/").words
+    [hop] = site.get("/api/status").json["next_hops"]
+    assert hop["paused"] == "paused by <admin>"
+
+
 def test_dropping_everything_is_loud(make_site):
     site = make_site("[notification]\nsmtp_enabled = false\nsmtp_from = b@example.com\n")
     site.finish(site.put(mail("x")), outcome(what=Disposition.DROPPED))
