@@ -12,7 +12,6 @@ wait with its result in hand, since forgetting it would send the mail twice.
 """
 
 import asyncio
-import contextlib
 import math
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -33,6 +32,7 @@ from relay.routing import Route, instead
 from relay.shares import next_share
 from relay.spool import Claim, Clock, Spool, Wanted
 from relay.transaction import all_alike
+from relay.turns import Turns, within
 
 POLL = 0.5
 """Seconds between two looks at the spool when nobody calls `wake`: retries that become due, other nodes' mail."""
@@ -86,6 +86,7 @@ class Delivery:
     """The last claim brought all that it asked for: there may be more."""
     _starved: bool = field(init=False, default=False)
     """It could not ask for all: when a worker is free again, there may be more."""
+    _turns: Turns = field(init=False, default_factory=Turns)
     _woken: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _draining: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _grace_over: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -125,11 +126,11 @@ class Delivery:
         """Claim no more; attempts under way get `grace` seconds, then are cut off and stay queued."""
         self._draining.set()
         self.wake()
-        await _within(self._stopped, grace)
+        await within(self._stopped, grace)
         self._grace_over.set()
         for work in self._working.values():
             _cut_off(work)
-        if not await _within(self._stopped, CANCEL_GRACE):
+        if not await within(self._stopped, CANCEL_GRACE):
             journal.warning("", f"{self.under_way} attempts do not end; their mail is tried again at the next start")
 
     # --- 1. claim ----------------------------------------------------------------------------------
@@ -145,7 +146,7 @@ class Delivery:
             claims = await self.spool.claim(wanted, 0) if share.limit > 0 else []
         except Exception as fault:
             journal.fault("claim", fault)
-            await _within(self._draining, SPOOL_PAUSE[0])
+            await within(self._draining, SPOOL_PAUSE[0])
             return []
         self._more = 0 < share.limit <= len(claims)
         self._starved = self._more or share.limit <= 0 or bool(share.without)
@@ -196,6 +197,7 @@ class Delivery:
         """Prepare, attempt, decide, settle; a fault on the way holds the entry, one of the disk defers it."""
         entry, reports = work.claim.entry, list[Report]()
         try:
+            await self._turns.take()
             prepared = await self.prepare(entry, work.claim.body)
             if self._must_line_up(work, prepared):
                 decision = Decision(noted(entry, prepared, self.clock()))
@@ -303,7 +305,7 @@ class Delivery:
                     return False
                 except Exception as fault:
                     journal.fault(f"settle of {decision.entry.id}", fault)
-                if await _within(self._grace_over, pause):
+                if await within(self._grace_over, pause):
                     journal.warning(decision.entry.id, "the spool failed to the last: this mail may be sent again")
                     return False
                 pause = min(pause * 2, longest)
@@ -363,14 +365,6 @@ class Delivery:
             self.wake()
         except Exception as fault:
             journal.fault("search for stranded mail", fault)
-
-
-async def _within(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for `event`, but not longer than that; True when it came."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    return event.is_set()
 
 
 def _cut_off(work: _Work) -> None:
