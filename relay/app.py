@@ -332,6 +332,7 @@ def _id() -> str:
 
 def run(path: Path) -> int:
     """The daemon in the foreground; the exit status (sysexits)."""
+    runner.no_memory_image()
     loaded = config.read(path)
     for line in loaded.warning_lines():
         print(f"warning: {line}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import resource
 from collections.abc import Callable
 
 
@@ -12,6 +13,11 @@ def runner() -> Callable[..., int]:
     except ImportError:
         return asyncio.run
     return uvloop.run
+
+
+def no_memory_image() -> None:
+    """A crash leaves no core file: passwords, tokens and mail would lie in it. LimitCORE=0 of the unit says so too."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def tune_collector() -> None:

@@ -105,6 +105,8 @@ def test_promise_6_nothing_that_a_busy_run_wrote_shows_a_secret(relay, hop):
     ids += re.findall(r"(\S+): from=<kept@", relay.log())
     shown = [*shown_by_commands(relay, ids), *shown_by_the_page(relay, ids)]
     shown += [Path(f"/proc/{relay.process.pid}/{what}").read_bytes() for what in ("cmdline", "environ")]
+    limits = Path(f"/proc/{relay.process.pid}/limits").read_text()
+    assert re.search(r"^Max core file size +0 +0 ", limits, re.MULTILINE), "a core file would hold them all"
     relay.stop()
     bad.sock.close()
     written = {path: path.read_bytes() for path in relay.folder.rglob("*") if path.is_file() and path.name not in OURS}
