@@ -142,9 +142,32 @@ def heard(talk, **more):
     return [reply.decode().replace("\r\n", "\n").rstrip("\n") for reply in session.replies(spoken.heard)], spoken.mails
 
 
+VERBS = {"HELO": "HELO", "EHLO": "HELO", "MAIL": "MAIL", "RCPT": "RCPT", "DATA": "DATA", "STARTTLS": "STARTTLS"}
+
+
+def refusals(talk):
+    """The log line of each refusal; what more recipients are told than may be stands there once."""
+    told, before = [], ""
+    for line, reply in talk:
+        what = VERBS.get(line.split(" ")[0].upper(), "command")
+        if before.startswith("354"):
+            what = "DATA"
+        if reply[:1] in ("4", "5") and not (what == "RCPT" and reply == before == OVER):
+            what = "command" if reply in (UNSUPPORTED, TALKS["small talk"][-4][1]) else what
+            told.append(f"NOQUEUE: client=127.0.0.1, {what}: {reply}")
+        before = reply
+    return told
+
+
 @pytest.fixture(autouse=True)
 def quiet(caplog):
-    caplog.set_level(logging.CRITICAL, "tracker-relay")
+    caplog.set_level(logging.WARNING, "tracker-relay")
+
+
+@pytest.mark.parametrize("name", TALKS)
+def test_every_refusal_is_one_line_in_the_log(name, caplog):
+    heard(TALKS[name])
+    assert [record.getMessage() for record in caplog.records] == refusals(TALKS[name])
 
 
 @pytest.mark.parametrize("name", TALKS)
@@ -164,8 +187,9 @@ def test_every_reply_of_a_spool_in_trouble(trouble):
 OFFERS = HELLO[1].replace("250 E", "250-E") + "\n250-STARTTLS\n250 AUTH "
 
 
-def test_every_reply_about_tls():
+def test_every_reply_about_tls(caplog):
     offered = heard([HELLO], gate=True)[0][1]
+    caplog.clear()
     assert offered.startswith(OFFERS)
     secured = offered.replace("250-STARTTLS\n", "")
     talk = [
@@ -179,6 +203,7 @@ def test_every_reply_about_tls():
         ("STARTTLS", "503 5.5.1 TLS protects this connection already"),
     ]
     assert heard(talk, gate=True)[0][2:] == [reply for _, reply in talk[1:]]
+    assert [record.getMessage() for record in caplog.records] == refusals(talk)
 
 
 def test_every_reply_about_a_log_in():
