@@ -97,7 +97,7 @@ def parse(text: str) -> Address:
     if not rest.startswith("@"):
         raise AddressError("bad local part")
     address = Address(local[0], parse_domain(rest[1:]))
-    if not address.domain.isascii() and len(address.wire_form.encode("utf-8", "surrogatepass")) > MAX_PATH:
+    if not address.domain.isascii() and len(address.wire_form.encode()) > MAX_PATH:
         raise AddressError(f"longer than {MAX_PATH} octets in A-labels")
     return address
 

@@ -219,6 +219,11 @@ def test_what_is_no_path_says_why(raw, why):
     assert str(fault.value) == why
 
 
+def test_the_first_bracket_ends_a_path_without_quotes():
+    assert parse_path(b"<a@b> X=<c>") == (parse("a@b"), b"X=<c>")
+    assert parse_path(b'<a@b> X="') == (parse("a@b"), b'X="')
+
+
 def test_where_the_bracket_is_looked_for_has_an_end():
     assert str(fault_of(b"<" + b"x" * (MAX_PATH + 1022) + b">")) == f"longer than {MAX_PATH} octets"
     assert str(fault_of(b"<" + b"x" * (MAX_PATH + 1023) + b">")) == "no closing bracket"

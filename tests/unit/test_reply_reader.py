@@ -27,7 +27,7 @@ def test_an_empty_line_is_no_reply_and_a_line_end_is_no_text():
     with pytest.raises(HopError):
         read(b"\n250 ok\r\n")
     assert read(b"250-a\r\r\n250 b\r\n") == [Reply(250, "", "a\nb")]
-    assert read(b"250 a\r\n") == [Reply(250, "", "a")]
+    assert read(b"250 a\r\n250 XX\r\n") == [Reply(250, "", "a"), Reply(250, "", "XX")]
 
 
 def test_replies_that_are_not_utf8_are_read_all_the_same():

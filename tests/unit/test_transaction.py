@@ -279,6 +279,14 @@ def test_when_the_next_mail_needs_no_reset():
     assert made.clean
 
 
+def test_what_was_said_can_be_read():
+    made = transaction(OK, NO, OK, GO)
+    assert (list(made.replies), made.final) == ([OK, NO, OK, GO], None)
+    made.dot_sent = True
+    made.answer(LATER)
+    assert (list(made.replies), made.final) == ([OK, NO, OK, GO], LATER)
+
+
 def test_what_has_been_answered():
     assert not transaction().answered
     assert transaction(OK).answered
