@@ -14,24 +14,24 @@ from relay.reply import Reply
 
 PROBE = 900.0
 """Seconds between two mails that try whether it still holds."""
-EVERYBODY = ""
-"""The key of a hold that is about every sender."""
+EVERYBODY = None
+"""The key of a hold that is about every sender; "" is the null sender, who is one of them."""
 MOST = 1000
 """Senders that are held at once; further ones are refused mail by mail again."""
 
 
 @dataclass(slots=True)
 class Hold:
-    """Why mail waits: `sender` is whose, "" for everybody's; `since` wall-clock seconds since 1970."""
+    """Why mail waits: `sender` is whose, None for everybody's; `since` wall-clock seconds since 1970."""
 
     about: About
-    sender: str
+    sender: str | None
     reply: Reply
     since: float
     until: float
 
     def __str__(self) -> str:
-        whose = f"mail from <{self.sender}>" if self.sender else "all its mail"
+        whose = "all its mail" if self.sender is EVERYBODY else f"mail from <{self.sender}>"
         return f"{whose} waits, since it says: {self.reply}"
 
 
@@ -39,7 +39,7 @@ class Hold:
 class Holds:
     """Those of one next hop."""
 
-    _holds: dict[str, Hold] = field(default_factory=dict)
+    _holds: dict[str | None, Hold] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self._holds)

@@ -108,7 +108,7 @@ def test_a_providers_limits_hold_unless_others_are_given():
 
 
 class Link:
-    usable, has_room, pace = True, False, 0.0
+    usable, has_room, pace, choked = True, False, 0.0, False
 
     def __init__(self, retires_at=1e9):
         self.waiting, self.mails, self.retires_at = 0, 0, retires_at
@@ -210,6 +210,24 @@ def test_a_hold_keeps_one_senders_mail_and_lets_one_try_now_and_then():
     assert holds.keeps(2000.0, "a@x") is None
     assert [hold.sender for hold in holds.end("a@x")] == ["a@x"]
     assert not holds
+
+
+def test_a_refused_null_sender_keeps_reports_here_and_nobody_elses_mail():
+    holds, no = Holds(), Reply(553, "5.7.1", "Sender address rejected: not owned by user bugs")
+    hold = holds.begin(About.SENDER, "", no, 0.0, 1e9)
+    assert "mail from <> waits" in str(hold)
+    assert holds.keeps(1.0, "a@x") is None
+    assert holds.keeps(1.0, "") is hold
+    assert holds.end("a@x") == [], "whose mail is taken shows nothing about reports"
+    assert holds.end("") == [hold]
+
+
+def test_a_report_can_find_out_as_well_whether_the_day_is_over():
+    holds = Holds()
+    holds.begin(About.QUOTA, "", Reply(550, "5.4.5", "Daily limit"), 0.0, 1e9)
+    assert holds.keeps(1.0, "a@x") is not None
+    assert holds.keeps(PROBE + 1.0, "") is None, "this one tries"
+    assert holds.keeps(PROBE + 2.0, "") is not None
 
 
 def test_a_day_that_is_used_up_keeps_everybodys():
