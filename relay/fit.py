@@ -7,6 +7,7 @@ from relay.dkim import Signer, sign
 from relay.entry import Cause, Outcome
 from relay.mail import Mail, Recipient
 from relay.message import Message
+from relay.patch import apart
 from relay.reply import Reply
 from relay.transaction import Features, Plan, all_alike
 
@@ -24,7 +25,7 @@ class Fitted:
 def fit(mail: Mail, features: Features, host: str, signer: Signer | None = None) -> Fitted:
     """Make a mail fit what a hop offers, then sign it; nothing is sent that the hop did not offer to take."""
     recipients = mail.envelope.recipients
-    message = mail.message
+    message = apart(mail.message)  # the other recipients' next hops read it at the same time
     parameters: list[str] = []
     nobody = Plan("", "", (), False)
 

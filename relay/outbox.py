@@ -23,6 +23,7 @@ from pathlib import Path
 from relay.dkim import sign
 from relay.entry import Attempt, Cause, Disposition, Outcome
 from relay.mail import Mail
+from relay.patch import apart
 from relay.reply import Reply
 from relay.routing import OUTBOX, Route
 
@@ -37,6 +38,7 @@ async def deliver(route: Route, mail: Mail, clock: Callable[[], float] = time.ti
     A disk that is full or can not be written defers the recipients; the cause is ours to mend.
     """
     started = clock()
+    mail = mail.with_message(apart(mail.message))
     try:
         if route.signer:
             mail = mail.with_message(await asyncio.to_thread(sign, route.signer, mail.message))

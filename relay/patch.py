@@ -2,10 +2,10 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from relay.message import PIECE, Body, BytesBody, at_hand, pieces
+from relay.message import PIECE, Body, BytesBody, Message, SliceBody, at_hand, pieces
 from relay.transfer import (
     LONGEST_LINE,
     base64_length,
@@ -143,6 +143,30 @@ def patched(source: Body, edits: list[Edit]) -> Body:
     if kept <= 1 << 18 and not any(isinstance(s, Recode) for s in stretches):
         return BytesBody(b"".join(octets for s in stretches for octets in s.octets()))
     return PatchedBody(stretches)
+
+
+def apart(message: Message) -> Message:
+    """The same message, to be read beside other readers of it, in other threads as well: with a place of its own.
+
+    A PatchedBody keeps its reader's place. Two at one body would each start the other's recipe anew with every
+    piece, and in two threads at a time get each other's octets.
+    """
+    body = _apart(message.body)
+    return message if body is message.body else Message(message.fields, body, message.separator)
+
+
+def _apart(body: Body) -> Body:
+    if isinstance(body, PatchedBody):
+        return PatchedBody([_stretch_apart(stretch) for stretch in body.stretches], list(body._begins))
+    if isinstance(body, SliceBody) and (source := _apart(body.source)) is not body.source:
+        return SliceBody(source, body.start)
+    return body
+
+
+def _stretch_apart(stretch: Stretch) -> Stretch:
+    if isinstance(stretch, Kept | Recode) and (source := _apart(stretch.source)) is not stretch.source:
+        return replace(stretch, source=source)
+    return stretch
 
 
 def is_ascii(body: Body) -> bool:

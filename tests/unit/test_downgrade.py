@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay import downgrade
+from relay.fit import fit
+from relay.mail import Envelope, Mail
 from relay.message import BytesBody, Message, parse_bytes, pieces
 from relay.patch import Edit, Kept, Literal, PatchedBody, Recode, has_long_line, is_ascii, patched
+from relay.transaction import Features
 from relay.transfer import is_long
 from tests.gateway import Gateway, harbour
 
@@ -210,6 +213,20 @@ def test_steps_back_do_not_make_everything_anew():
     assert source.read_so_far < 12 * len(data)
     assert not has_long_line(body)
     assert has_long_line(PatchedBody([Kept(BytesBody(LONG), 0, 4000)]))
+
+
+def test_next_hops_that_take_one_mail_side_by_side_each_make_its_octets_once():
+    source = Counting(b"gr\xc3\xbcn\r\n" * 100_000)
+    recode = Recode(source, 0, source.size, "8bit", "quoted-printable", text=True, closing=True)
+    within = PatchedBody([recode])
+    body = PatchedBody([Literal(b"--o\r\n"), recode, Kept(within, 0, within.size)])
+    expected = b"".join(octets for stretch in body.stretches for octets in stretch.octets())
+    mail = Mail(Envelope(None, ()), Message(parse_bytes(HEAD).fields, body))
+    readers = [fit(mail, Features({"8BITMIME": ""}), "mx").message.pieces() for _ in range(3)]
+    source.read_so_far = 0
+    read = [b"".join(some) for some in zip(*zip(*readers, strict=True), strict=True)]
+    assert all(octets.endswith(b"\r\n" + expected) for octets in read)
+    assert source.read_so_far < 3 * 4 * source.size
 
 
 # --- memory ----------------------------------------------------------------------------------------------
