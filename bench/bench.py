@@ -212,7 +212,18 @@ def main():
 
 
 def table(rows, base):
-    med = lambda nm, k: statistics.median(x[k] for x in rows if x["relay"] == nm)
+    def med(nm, k):
+        return statistics.median(x[k] for x in rows if x["relay"] == nm)
+
+    def ratio(nm, k):
+        v = []
+        for x in rows:
+            if x["relay"] == nm:
+                b = [y for y in rows if y["relay"] == base and y["round"] == x["round"]]
+                if b and b[0][k]:
+                    v.append(x[k] / b[0][k])
+        return f"{statistics.median(v):.2f}" if v else "-"
+
     names = list(dict.fromkeys(x["relay"] for x in rows))
     r0 = rows[0]
     print(
@@ -222,19 +233,9 @@ def table(rows, base):
         f"{'relay':15s} {'accept/s':>9s} {'drained/s':>9s} {'p50ms':>8s} {'p99ms':>8s} {'CPUs/1k':>8s} {'PSS MiB':>8s} {'conns':>6s} {'TLShs':>6s} {'open':>5s} | {'accept':>7s} {'drain':>7s} {'p50':>6s} {'p99':>6s} {'CPU':>6s}"
     )
     for nm in names:
-
-        def ratio(k):
-            v = []
-            for x in rows:
-                if x["relay"] == nm:
-                    b = [y for y in rows if y["relay"] == base and y["round"] == x["round"]]
-                    if b and b[0][k]:
-                        v.append(x[k] / b[0][k])
-            return f"{statistics.median(v):.2f}" if v else "-"
-
         flag = "  UNFINISHED" if any(x["unfinished"] for x in rows if x["relay"] == nm) else ""
         print(
-            f"{nm:15s} {med(nm, 'accept_s'):9.0f} {med(nm, 'drained_s'):9.0f} {med(nm, 'p50'):8.2f} {med(nm, 'p99'):8.2f} {med(nm, 'cpu_per_1k'):8.3f} {med(nm, 'pss'):8.1f} {med(nm, 'sessions'):6.0f} {med(nm, 'handshakes'):6.0f} {med(nm, 'max_open'):5.0f} | {ratio('accept_s'):>7s} {ratio('drained_s'):>7s} {ratio('p50'):>6s} {ratio('p99'):>6s} {ratio('cpu_per_1k'):>6s}{flag}",
+            f"{nm:15s} {med(nm, 'accept_s'):9.0f} {med(nm, 'drained_s'):9.0f} {med(nm, 'p50'):8.2f} {med(nm, 'p99'):8.2f} {med(nm, 'cpu_per_1k'):8.3f} {med(nm, 'pss'):8.1f} {med(nm, 'sessions'):6.0f} {med(nm, 'handshakes'):6.0f} {med(nm, 'max_open'):5.0f} | {ratio(nm, 'accept_s'):>7s} {ratio(nm, 'drained_s'):>7s} {ratio(nm, 'p50'):>6s} {ratio(nm, 'p99'):>6s} {ratio(nm, 'cpu_per_1k'):>6s}{flag}",
             flush=True,
         )
 

@@ -8,7 +8,7 @@ export PERF_TOOLS="${PERF_TOOLS:-${TMPDIR:-/tmp}/perf-tools}"
 mkdir -p "$PERF_TOOLS/debs" "$PERF_TOOLS/unpacked"
 chmod 755 "$PERF_TOOLS"
 command -v go >/dev/null || { apt-get update -qq; apt-get install -y -qq --no-install-recommends golang-go >/dev/null; }
-if [ ! "$PERF_TOOLS/perfmail" -nt "$here/perfmail/main.go" ]; then
+if [ ! -e "$PERF_TOOLS/perfmail" ] || [ -n "$(find "$here/perfmail" -name '*.go' -newer "$PERF_TOOLS/perfmail")" ]; then
     (cd "$here/perfmail" && CGO_ENABLED=0 go build -o "$PERF_TOOLS/perfmail" .)
 fi
 if [ ! -e "$PERF_TOOLS/unpacked/.done" ]; then

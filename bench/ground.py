@@ -28,13 +28,12 @@ def free_port():
 def wait_smtp(port, secs=20):
     end = time.time() + secs
     while time.time() < end:
-        with contextlib.suppress(OSError):
-            with socket.create_connection(("127.0.0.1", port), 1) as s:
-                s.settimeout(5)
-                if s.recv(200)[:3] == b"220":
-                    s.sendall(b"QUIT\r\n")
-                    s.recv(200)
-                    return
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as s:
+            s.settimeout(5)
+            if s.recv(200)[:3] == b"220":
+                s.sendall(b"QUIT\r\n")
+                s.recv(200)
+                return
         time.sleep(0.05)
     raise RuntimeError(f"nothing answers 220 on {port}")
 

@@ -11,8 +11,6 @@ from ground import TOOLS, Group, free_port, wait_smtp
 
 class Relay:
     name = "?"
-    tls_ok = True
-    durable = "?"
 
     def __init__(self, base, up):
         self.up, self.port = up, free_port()
@@ -47,9 +45,6 @@ mount --bind {self.dir}/resolv.conf /etc/resolv.conf; mount --bind {self.dir}/ho
         self.launch()
         wait_smtp(self.port)
 
-    def queue_files(self):
-        return 0
-
     def stop(self):
         self.group.end()
 
@@ -76,9 +71,9 @@ mount -t tmpfs tmpfs /run
 class Postfix(Relay):
     """Debian defaults (incl. in_flow_delay, destination concurrency 20), relayhost, TLS connection reuse on."""
 
-    name, durable = "postfix", "1 fsync per message"
+    name = "postfix"  # 1 fsync per message
     extra = ""
-    pkgs = ["postfix"]
+    pkgs = ("postfix",)
 
     def launch(self):
         d, up = self.dir, self.up
@@ -161,9 +156,6 @@ notify_classes =
         setup += f"\npostfix -c {d}/etc check\n"
         self.group.popen(self.ns(setup, ["postfix", "-c", d + "/etc", "start-fg"]), self.log)
 
-    def queue_files(self):
-        return sum(len(f) for q in ("incoming", "active", "deferred") for _, _, f in os.walk(f"{self.dir}/queue/{q}"))
-
 
 class PostfixAgain(Postfix):
     """A second stock Postfix: its ratio to the first shows the noise floor."""
@@ -187,7 +179,7 @@ class PostfixTuned(Postfix):
 class OpenSMTPD(Relay):
     """Stock: at most 100 messages per session, then 3 s before the next connection."""
 
-    name, durable = "opensmtpd", "no fsync on accept (strace)"
+    name = "opensmtpd"  # no fsync on accept (strace)
     extra = ""
 
     def launch(self):
@@ -223,14 +215,11 @@ echo relay.example.net > /etc/mailname
 """
         self.group.popen(self.ns(setup, ["smtpd", "-d", "-f", d + "/smtpd.conf"]), self.log)
 
-    def queue_files(self):
-        return sum(len(f) for _, _, f in os.walk(f"{self.dir}/spool/queue"))
-
 
 class Exim(Relay):
     """Debian exim4-daemon-light: one delivery process per message, started at once."""
 
-    name, durable = "exim", "4 fsync per message"
+    name = "exim"  # 4 fsync per message
 
     def launch(self):
         d, up = self.dir, self.up
@@ -285,9 +274,6 @@ mount --bind {d}/bin/exim4 /usr/sbin/exim4
 """
         )
         self.group.popen(self.ns(setup, ["/usr/sbin/exim4", "-bdf", "-q5s"]), self.log)
-
-    def queue_files(self):
-        return sum(len(f) for _, _, f in os.walk(f"{self.dir}/spool/input"))
 
 
 class Custom(Relay):
