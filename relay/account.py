@@ -11,7 +11,7 @@ from typing import Protocol
 
 from relay import journal
 from relay.entry import Cause
-from relay.manners import HOUR, HOURS, MOST_WAIT, Day, Minute
+from relay.manners import HOUR, HOURS, MOST_WAIT, Day, Manners, Minute
 from relay.reply import Reply
 from relay.retry import in_words
 from relay.routing import Upstream
@@ -41,21 +41,32 @@ class Account:
     _told: bool = False
     """It was said that the day's share is used up."""
 
-    async def turn(self, recipients: int) -> tuple[Reply, Cause] | None:
+    async def turn(self, recipients: int, manners: Manners) -> tuple[Reply, Cause] | None:
         """Wait for the turn of a mail to so many; why it has none now, else None. Raises SpoolError."""
-        if self.day and (left := await self._left(self.day, recipients)):
-            text = f"this account has had its {self.day.most} recipients of 24 hours: try again in {left:.0f} seconds"
+        minute, day = self._limited(manners)
+        if day and (left := await self._left(day, recipients)):
+            text = f"this account has had its {day.most} recipients of 24 hours: try again in {left:.0f} seconds"
             return Reply(451, "4.7.0", text), Cause.PAUSED
         now = asyncio.get_running_loop().time()
-        if self.minute and self.minute.wait(now) > MOST_WAIT:
-            wait = self.minute.stand_behind(now)
-            text = f"this account takes {self.minute.most} mails a minute: try again in {wait:.0f} seconds"
+        if minute and minute.wait(now) > MOST_WAIT:
+            wait = minute.stand_behind(now)
+            text = f"this account takes {minute.most} mails a minute: try again in {wait:.0f} seconds"
             return Reply(451, "4.3.2", text), Cause.TURN
-        if self.day:
-            await self._count(self.day, recipients)
-        if self.minute and (wait := self.minute.take(now)):
+        if day:
+            await self._count(day, recipients)
+        if minute and (wait := minute.take(now)):
             await asyncio.sleep(wait)
         return None
+
+    def _limited(self, manners: Manners) -> tuple[Minute | None, Day | None]:
+        """What is counted, under the limits of this moment: a reload changes them, and forgets no count."""
+        if most := manners.per_minute:
+            self.minute = self.minute or Minute(most)
+            self.minute.limit(most)
+        if most := manners.per_day:
+            self.day = self.day or Day(most)
+            self.day.most = most
+        return self.minute if manners.per_minute else None, self.day if manners.per_day else None
 
     async def _left(self, day: Day, recipients: int) -> float:
         """Seconds until the day has room for them; 0.0 for now."""

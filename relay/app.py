@@ -83,7 +83,7 @@ class Relay:
         self.upstreams = Upstreams(
             configuration.timeouts, self.setting.hostname, time.time, self.tokens, published, self.spool
         )
-        reports = Reports(self.spool, _id, self.setting.hostname)
+        self.reports = Reports(self.spool, _id, self.setting.hostname)
         self.delivery = Delivery(
             self.spool,
             self._prepare,
@@ -91,14 +91,14 @@ class Relay:
             self._schedule,
             time.time,
             random.random,
-            reports,
+            self.reports,
             profiles=lambda: [profile.name for profile in self.setting.profiles],
         )
         self.duplicates, self.meter = Duplicates(), Meter()
         self.gate = gate_of(configuration.listener)
         self.listener = Listener(self._listener_setting(), configuration.submission_socket, service.sockets)
         wake, lift = self.delivery.wake, self.upstreams.forgive
-        self.queue = Queue(Parts(self.spool, time.time, wake, self._prepare, reports, self._schedule, lift))
+        self.queue = Queue(Parts(self.spool, time.time, wake, self._prepare, self.reports, self._schedule, lift))
         again = self.queue.due_again
         self.hops = Hops(self.spool, self.upstreams, self._all_next_hops, time.time, again, self._hosts)
         self.canary = Canary(self.upstreams, self._next_hops, self.hops.is_paused, self.queue.back)
@@ -250,7 +250,8 @@ class Relay:
         except OSError as fault:
             return Reloaded([f"{new.path}: [log] file: {fault.filename}: {fault.strerror}"])
         self.configuration, self.setting, self.gate = taken, setting, gate
-        self.upstreams.timeouts = new.timeouts
+        self.upstreams.reloaded(new.timeouts, setting.hostname)
+        self.reports.hostname = setting.hostname
         if new.dns != old.dns:
             self.discovery.resolver = Resolver(new.dns)
         self.tokens.use(hops)

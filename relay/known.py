@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import ssl
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -46,7 +45,6 @@ class Known:
     account: Account | None = None
     holds: Holds = field(default_factory=Holds)
     queue: "deque[asyncio.Future[None]]" = field(default_factory=deque)
-    context: ssl.SSLContext | None = None
     used_at: float = 0.0
     trouble: Trouble | None = None
     proven_at: float = -math.inf

@@ -143,6 +143,11 @@ class Minute:
     def __post_init__(self) -> None:
         self._places = deque(maxlen=self.most)
 
+    def limit(self, most: int) -> None:
+        """So many from now on; the places that are taken stay taken."""
+        if most != self.most:
+            self.most, self._places = most, deque(self._places, most)
+
     def wait(self, now: float) -> float:
         """Seconds until one more mail may begin."""
         return max(self._places[0] + MINUTE - now, 0.0) if len(self._places) == self.most else 0.0

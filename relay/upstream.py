@@ -72,7 +72,7 @@ class Upstreams:
     _accounts: dict[str, Account] = field(default_factory=dict)
     _hops: dict[Upstream, Known] = field(default_factory=dict)
     _contexts: dict[Upstream, ssl.SSLContext] = field(default_factory=dict)
-    """Those of hosts that DNS has named, which come and go: one for all that are alike but for the name."""
+    """Of hosts that DNS has named, which come and go, one for all that are alike but for the name."""
     _sweeper: asyncio.TimerHandle | None = None
     _closing: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -86,7 +86,7 @@ class Upstreams:
         if not blocked and route.fallbacks:
             blocked = hop.pool.tried_out
         if not blocked and hop.account:
-            blocked = await hop.account.turn(len(recipients)) or hop.pool.blocked(self._now())
+            blocked = await hop.account.turn(len(recipients), upstream.manners) or hop.pool.blocked(self._now())
         if blocked:
             reply, cause = blocked
             host = f"{upstream.server}:{upstream.port}"
@@ -313,7 +313,7 @@ class Upstreams:
         return link
 
     async def _connect(self, hop: Known, upstream: Upstream) -> Dialogue:
-        context, seen = self._context(hop, upstream), Seen()
+        context, seen = self._context(upstream), Seen()
         asked = (upstream, context, self.timeouts, self.hostname, self.tokens)
         try:
             link = await connect(*asked, published=self.published, seen=seen)
@@ -337,19 +337,20 @@ class Upstreams:
         if self.memory is not None:
             await keep(self._hops.values(), self.memory, self.clock() + transcript.KEPT)
 
-    def _context(self, hop: Known, upstream: Upstream) -> ssl.SSLContext:
-        alike = replace(upstream, name="", server="", port=0) if upstream.is_exchanger else None
-        if hop.context is None and alike:
-            hop.context = self._contexts.get(alike)
-        if hop.context is None:
-            try:
-                hop.context = context_of(upstream)
-                if alike:
-                    self._contexts[alike] = hop.context
-            except (OSError, ssl.SSLError) as fault:
-                text = f"tls_ca_file or client_certificate can not be used: {fault.strerror or fault}"
-                raise LinkFault(Reply(454, "4.7.5", text), Cause.TLS, upstream.server) from fault
-        return hop.context
+    def _context(self, upstream: Upstream) -> ssl.SSLContext:
+        key = replace(upstream, name="", server="", port=0) if upstream.is_exchanger else upstream
+        try:
+            if key not in self._contexts:
+                self._contexts[key] = context_of(upstream)
+        except (OSError, ssl.SSLError) as fault:
+            text = f"tls_ca_file or client_certificate can not be used: {fault.strerror or fault}"
+            raise LinkFault(Reply(454, "4.7.5", text), Cause.TLS, upstream.server) from fault
+        return self._contexts[key]
+
+    def reloaded(self, timeouts: Timeouts, hostname: str) -> None:
+        """For every further connection; the certificates are read anew, too."""
+        self.timeouts, self.hostname = timeouts, hostname
+        self._contexts.clear()
 
     async def _transact(self, link: Dialogue, mail: Mail, signer: Signer | None) -> list[Outcome]:
         """An outcome for every recipient. A large mail is measured and signed in a thread. Raises Stale."""

@@ -5,6 +5,8 @@ import socket
 import threading
 import time
 
+from tests.e2e.tools import until
+
 
 def test_a_reload_takes_the_new_rules_and_keeps_the_old_ones_when_they_are_wrong(daemon):
     """Under load: nothing is lost, and what is queued follows the new rules."""
@@ -58,4 +60,31 @@ def test_a_corrected_rule_applies_to_what_is_queued(daemon):
     daemon.wait_log("status=sent")
     [(_, envelope)] = daemon.outbox()
     assert envelope["from"] == "second@example.com"
+    sink.close()
+
+
+def test_another_hostname_is_said_to_the_next_hop_without_a_restart(daemon):
+    heard = []
+
+    def refuse():
+        while True:
+            try:
+                client, _ = sink.accept()
+            except OSError:
+                return
+            with client, client.makefile("rwb", buffering=0) as lines:
+                lines.write(b"220 hop\r\n")
+                heard.append(lines.readline())
+                lines.write(b"421 4.3.2 not now\r\n")
+
+    sink = socket.create_server(("127.0.0.1", 0))
+    threading.Thread(target=refuse, daemon=True).start()
+    hop = f"smtp_server = 127.0.0.1\nsmtp_port = {sink.getsockname()[1]}\nuse_tls = false\nsmtp_from = a@example.com\n"
+    daemon.configure("[retry]\nfirst = 1s\nlongest = 1s\n[notification]\nsmtp_enabled = true\n" + hop).start()
+    daemon.send(b"Subject: x\r\n\r\nx\r\n")
+    until(lambda: heard == [b"EHLO relay.example.com\r\n"], "the first EHLO")
+    config = daemon.folder / "config.ini"
+    config.write_text(config.read_text().replace("relay.example.com", "other.example.com"))
+    daemon.process.send_signal(signal.SIGHUP)
+    until(lambda: b"EHLO other.example.com\r\n" in heard, f"the new name in {heard}")
     sink.close()

@@ -195,6 +195,16 @@ def test_a_further_connection_that_is_refused_leaves_the_others_in_use():
     assert pool.may_connect(LONGEST_PAUSE + PROOF)
 
 
+def test_another_limit_of_a_minute_keeps_the_places_that_are_taken():
+    minute = Minute(3)
+    assert [minute.take(now) for now in (0.0, 1.0, 2.0)] == [0.0, 0.0, 0.0]
+    minute.limit(2)
+    assert minute.wait(3.0) == 58.0
+    minute.limit(4)
+    assert [minute.take(3.0) for _ in range(3)][:2] == [0.0, 0.0]
+    assert minute.wait(4.0) > 0
+
+
 # --- holds ---------------------------------------------------------------------------------------------
 
 

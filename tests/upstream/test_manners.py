@@ -97,6 +97,21 @@ def test_recipients_of_a_day_are_counted_across_restarts_and_said_once(stage, ru
     run(story)
 
 
+def test_other_limits_of_an_account_count_from_the_next_mail_on_and_forget_no_count(stage, run):
+    async def story():
+        async with stage.peer() as peer, stage.upstreams() as upstreams:
+
+            async def sent(**limits):
+                return ends(await upstreams.attempt(Route(stage.hop(peer, manners=Manners(**limits))), stage.mail()))
+
+            assert [await sent(per_day=2) for _ in range(3)] == [[RELAYED], [RELAYED], [DEFERRED]]
+            assert [await sent(per_day=3) for _ in range(2)] == [[RELAYED], [DEFERRED]]
+            assert await sent(per_day=2) == [DEFERRED]
+            assert await sent(per_day=4, per_minute=1) == [RELAYED]
+
+    run(story)
+
+
 @pytest.mark.parametrize("at", ["MAIL", "RCPT", "DATA", "dot"])
 def test_a_sender_that_we_may_not_use_holds_his_mail_and_bounces_nothing(stage, run, alarms, at):
     async def story():

@@ -280,3 +280,19 @@ def test_nothing_of_a_hop_shows_its_password(stage, run, tls, caplog):
                 assert "hunter2" not in f"{hop!r}{hop}{attempt!r}{caplog.text}"
 
     run(story)
+
+
+def test_a_reload_reads_the_certificates_anew(stage, run, tls, certificates, tmp_path):
+    async def story():
+        authorities = tmp_path / "ca.pem"
+        authorities.write_bytes((certificates / "stranger.pem").read_bytes())
+        async with stage.peer(certificate=tls()) as peer, stage.upstreams() as upstreams:
+            route = Route(stage.secured(peer, ca_file=str(authorities)))
+            assert ends(await upstreams.attempt(route, stage.mail())) == [DEFERRED]
+            authorities.write_bytes((certificates / "ca.pem").read_bytes())
+            upstreams.reloaded(stage.timeouts, "other.example.com")
+            upstreams.forgive(["hop"])
+            assert ends(await upstreams.attempt(route, stage.mail())) == [RELAYED]
+            assert b"EHLO other.example.com" in peer.secured
+
+    run(story)
