@@ -31,6 +31,7 @@ from relay.loaded import (
     hostname_of_system,
     limits_of,
     needs_restart,
+    policy_folder,
     profiles_of,
     routes_of,
     token_folder,
@@ -105,7 +106,7 @@ class Relay:
         self.control = Control(socket_path(configuration), self._answer)
         self.draining = asyncio.Event()
         self.page = StatusPage(self._sources())
-        kept = TokenStore(Path(configuration.spool.path, "mta-sts"), "MTA-STS policies")
+        kept = TokenStore(policy_folder(configuration), "MTA-STS policies")
         policies = Policies(kept, lambda: self.discovery.resolver, Browser().get, time.time)
         self.discovery = Discovery(
             Resolver(configuration.dns),

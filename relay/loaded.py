@@ -126,6 +126,11 @@ def token_folder(configuration: Configuration) -> Path:
     return Path(configuration.spool.path, "tokens")
 
 
+def policy_folder(configuration: Configuration) -> Path:
+    """Where MTA-STS policies are kept: there, too."""
+    return Path(configuration.spool.path, "mta-sts")
+
+
 @dataclass(slots=True)
 class Loaded:
     """What reading brought. `configuration` is complete only when there are no faults."""

@@ -16,8 +16,15 @@ def runner() -> Callable[..., int]:
 
 
 def no_memory_image() -> None:
-    """A crash leaves no core file: passwords, tokens and mail would lie in it. LimitCORE=0 of the unit says so too."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    """A crash leaves no core file: passwords, tokens and mail would lie in it. LimitCORE=0 of the unit says so too.
+
+    SELinux lets the confined relay change no hard limit, in no direction; then the soft one, which counts, is 0.
+    """
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except (OSError, ValueError):
+        _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def tune_collector() -> None:

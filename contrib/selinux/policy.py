@@ -37,6 +37,7 @@ class Policy:
         except setools.exception.InvalidPolicy as fault:
             raise ValueError(f"{path}: {fault}") from fault
         self._booleans = {str(b): b.state for b in self._policy.bools()}
+        self.booleans = frozenset(self._booleans)
         self._members = {str(a): frozenset(map(str, a.expand())) for a in self._policy.typeattributes()}
         self._types = {str(t): t for t in self._policy.types()}
         self.types = frozenset(self._types)

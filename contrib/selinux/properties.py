@@ -4,47 +4,33 @@
 distribution at once count as they are set. "By default" means: with every boolean as the policy sets it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
+import network
 from policy import DEFAULT, EVER, Policy, When
-
-DAEMON, PROGRAM = "tracker_relay_t", "tracker_relay_exec_t"
-CLIENT, CLIENT_PROGRAM, CLIENT_TMP = (
-    "tracker_relay_client_t",
-    "tracker_relay_client_exec_t",
-    "tracker_relay_client_tmp_t",
+from terms import (
+    CLIENT,
+    CLIENT_PROGRAM,
+    CLIENT_TMP,
+    CONF,
+    DAEMON,
+    FILES,
+    FOREIGN,
+    LOG,
+    NETWORK,
+    PORT,
+    PROGRAM,
+    RUNTIME,
+    SECRET,
+    SPOOL,
+    STATE,
+    STATUS_PORT,
+    SUBMISSION,
+    WEB,
+    Found,
+    beyond,
+    only,
 )
-CONF, STATE, SPOOL, LOG = (
-    "tracker_relay_conf_t",
-    "tracker_relay_state_t",
-    "tracker_relay_spool_t",
-    "tracker_relay_log_t",
-)
-RUNTIME, SUBMISSION = "tracker_relay_runtime_t", "tracker_relay_submission_t"
-PORT, STATUS_PORT = "tracker_relay_port_t", "tracker_relay_status_port_t"
-WEB = ("httpd_t", "httpd_sys_script_t")
-SECRET = (CONF, STATE, SPOOL)
-NETWORK = ("tcp_socket", "udp_socket", "sctp_socket", "dccp_socket", "rawip_socket")
-FILES = ("file", "dir", "lnk_file", "sock_file", "fifo_file", "chr_file", "blk_file")
-FOREIGN = (
-    *("shadow_t", "user_home_t", "admin_home_t", "sshd_key_t", "auditd_log_t", "httpd_sys_content_t", "httpd_config_t"),
-    *("mysqld_db_t", "postgresql_db_t", "mail_spool_t"),
-)
-"""Files of others that a mail relay has no use for: passwords, homes, keys, web sites, databases, mailboxes."""
-
-Found = Iterable[str]
-"""What breaks a property; nothing when it holds."""
-
-
-def beyond(found: Iterable[str], allowed: Iterable[str]) -> Found:
-    """What was found and is not allowed; and what should have been found."""
-    found, allowed = set(found), set(allowed)
-    return sorted(found - allowed) + [f"{name} is missing" for name in sorted(allowed - found)]
-
-
-def only(found: Iterable[str], allowed: Iterable[str]) -> Found:
-    """What was found and is not allowed."""
-    return sorted(set(found) - set(allowed))
 
 
 def opens(policy: Policy, source: str) -> set[str]:
@@ -60,11 +46,6 @@ def changes(policy: Policy, source: str) -> set[str]:
 
 
 # --- the domain -----------------------------------------------------------------------------------
-
-
-def ports(policy: Policy) -> Found:
-    """Ports 2525 and 8025 carry the relay's own types."""
-    return [f"{n}: {policy.port(n)}" for n, name in ((2525, PORT), (8025, STATUS_PORT)) if policy.port(n) != name]
 
 
 def starts(policy: Policy) -> Found:
@@ -110,35 +91,6 @@ def confined(policy: Policy) -> Found:
 
 
 # --- what the relay may do ------------------------------------------------------------------------
-
-
-def connects(policy: Policy) -> Found:
-    """It connects to mail and DNS ports only, by default."""
-    return beyond(policy.granted(DAEMON, NETWORK, "name_connect", DEFAULT), {"smtp_port_t", "dns_port_t"})
-
-
-def connects_ever(policy: Policy) -> Found:
-    """It connects to nothing but mail, DNS, HTTPS and its own port, under any boolean."""
-    wanted = {"smtp_port_t", "dns_port_t", "http_port_t", PORT}
-    return only(policy.granted(DAEMON, NETWORK, "name_connect"), wanted)
-
-
-def connects_by_its_own_booleans(policy: Policy) -> Found:
-    """HTTPS, and mail servers on port 2525, open by its own two booleans."""
-    for name, port in (("tracker_relay_connect_https", "http_port_t"), ("tracker_relay_connect_2525", PORT)):
-        if port not in policy.granted(DAEMON, "tcp_socket", "name_connect", {name: True}):
-            yield f"{name} does not open {port}"
-
-
-def binds(policy: Policy) -> Found:
-    """It binds its own two ports and no other, never."""
-    return beyond(policy.granted(DAEMON, NETWORK, "name_bind"), {PORT, STATUS_PORT})
-
-
-def sockets(policy: Policy) -> Found:
-    """It opens TCP, UDP and local sockets only: none that reads packets or asks the kernel."""
-    kinds = {"tcp_socket", "udp_socket", "unix_stream_socket", "unix_dgram_socket", "netlink_route_socket"}
-    return only((r.cls for r in policy.rules(DAEMON, perms="create") if r.cls.endswith("socket")), kinds)
 
 
 def runs_nothing(policy: Policy) -> Found:
@@ -190,6 +142,17 @@ def writes(policy: Policy) -> Found:
     """It changes no file but in its spool, its state and its log, never: not its program, configuration, or /tmp."""
     # Debian opens what the system's start leaves in a tmpfs to every daemon.
     return only(changes(policy, DAEMON), {SPOOL, STATE, LOG, DAEMON, "init_tmpfs_t"})
+
+
+def keeps(policy: Policy) -> Found:
+    """It keeps mail, tokens, MTA-STS policies: it makes, locks, replaces, removes files in its spool and state."""
+    for kind in (SPOOL, STATE):
+        for perm in ("create", "open", "read", "write", "rename", "unlink", "lock"):
+            if not policy.granted(DAEMON, "file", perm, DEFAULT, to=kind):
+                yield f"{kind}: file: no {perm}"
+        for perm in ("create", "open", "read", "add_name", "remove_name"):
+            if not policy.granted(DAEMON, "dir", perm, DEFAULT, to=kind):
+                yield f"{kind}: folder: no {perm}"
 
 
 def log_grows_only(policy: Policy) -> Found:
@@ -352,18 +315,21 @@ def mail(policy: Policy) -> Found:
 
 
 PROPERTIES: tuple[Callable[[Policy], Found], ...] = (
-    ports,
+    network.ports,
     starts,
     starts_without_privileges,
     entered_by_its_program_only,
     not_entered_from_the_web,
     commands_stay_outside,
     confined,
-    connects,
-    connects_ever,
-    connects_by_its_own_booleans,
-    binds,
-    sockets,
+    network.connects,
+    network.connects_ever,
+    network.connects_by_its_own_booleans,
+    network.asks_dns,
+    network.knows_its_own_addresses,
+    network.knows_the_authorities,
+    network.binds,
+    network.sockets,
     runs_nothing,
     maps_no_shell,
     changes_to_nothing,
@@ -372,6 +338,7 @@ PROPERTIES: tuple[Callable[[Policy], Found], ...] = (
     leaves_others_alone,
     asks_nothing_of_the_kernel,
     writes,
+    keeps,
     log_grows_only,
     folders,
     write_or_run,

@@ -17,7 +17,8 @@ try:
     from policy import Policy
 except ModuleNotFoundError as fault:
     sys.exit(f"prove.py: {fault.name} is missing: install python3-setools and use the system's own python3")
-from properties import DAEMON, PROPERTIES
+from properties import PROPERTIES
+from terms import DAEMON
 
 
 def prove(policy: Policy, exceptions: dict[str, list[str]]) -> dict[str, tuple[list[str], list[str]]]:

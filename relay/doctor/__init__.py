@@ -102,7 +102,8 @@ def _all(arguments: argparse.Namespace, read: Loaded) -> Iterator[Finding]:
     port = next((listen.port for listen in config.listener.listen if listen.port), 0)
     yield from _whole("spool", own.spool(config))
     yield from _whole("daemon", own.daemon(config, hostname))
-    yield from _whole("policy", confinement.confinement(port, [hop.upstream for hop in hops]))
+    used = [hop.upstream for hop in hops]
+    yield from _whole("policy", confinement.confinement(port, used, config.dns.nameservers))
     if tried:
         yield from other_user.findings(tried, own.start(config))
     if arguments.trac:

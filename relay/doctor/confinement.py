@@ -1,9 +1,10 @@
 """Confinement: SELinux and AppArmor. They say "Permission denied"; a server that is down says "Connection refused"."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from relay.doctor.finding import Finding, ok, warn
+from relay.records import DNS_PORT, Nameserver
 from relay.routing import Upstream
 
 MODULE = "make -C contrib/selinux install"
@@ -12,12 +13,15 @@ USUAL_PORTS = (25, 465, 587)
 """Ports to which the module lets the relay connect."""
 
 
-def confinement(port: int, hops: Iterable[Upstream], root: Path = Path("/")) -> Iterator[Finding]:
+def confinement(
+    port: int, hops: Sequence[Upstream], nameservers: Iterable[Nameserver] = (), root: Path = Path("/")
+) -> Iterator[Finding]:
     """What this host's policies mean for a tracker that connects to `port`, and for the relay. `root` is for tests."""
     mode = _read(root / "sys/fs/selinux/enforce")
     if mode == "1":
         yield _module(port, root)
         yield from _outgoing(hops, root)
+        yield from _asking(hops, nameservers, root)
     elif mode == "0":
         yield ok("policy", "SELinux", "permissive: it forbids nothing, and logs what it would forbid")
     if _read(root / "sys/module/apparmor/parameters/enabled") == "Y":
@@ -65,19 +69,44 @@ def installed(root: Path) -> bool:
 
 
 def _outgoing(hops: Iterable[Upstream], root: Path) -> Iterator[Finding]:
-    """Mail servers that the confined relay may not reach."""
+    """Mail servers that the confined relay may not reach. The ports of srv:DOMAIN are not known yet."""
     if not installed(root):
         return
-    for port in sorted({hop.port for hop in hops if hop.server and not hop.server.startswith("unix:")}):
+    local = [hop.server for hop in hops if hop.server.startswith("unix:")]
+    yield from unreachable({hop.port for hop in hops if hop.port and hop.server not in local}, root)
+    for server in dict.fromkeys(local):
+        text = f"the relay may not connect to {server}, unless a policy of yours allows it"
+        yield warn("policy", "SELinux", text, f"{_DENIED} | audit2allow -M relay_local; semodule -i relay_local.pp")
+
+
+def unreachable(ports: Iterable[int], root: Path = Path("/")) -> Iterator[Finding]:
+    """Those of these ports of mail servers that the confined relay may not connect to."""
+    if not (enforcing(root) and installed(root)):
+        return
+    for port in sorted(set(ports)):
         if port == 2525 and _boolean(root, "tracker_relay_connect_2525") is False:
             text = "the relay may not connect to mail servers on port 2525"
             yield warn("policy", "SELinux", text, "setsebool -P tracker_relay_connect_2525 on")
         elif port not in (*USUAL_PORTS, 2525):
             text = f"the relay may connect to port {port} only where that is labelled as a mail port"
             yield warn("policy", "SELinux", text, f"semanage port -a -t smtp_port_t -p tcp {port}")
-    if any(hop.oauth for hop in hops) and _boolean(root, "tracker_relay_connect_https") is False:
-        text = "the relay may not ask the token server: tracker_relay_connect_https is off"
-        yield warn("policy", "SELinux", text, "setsebool -P tracker_relay_connect_https on")
+
+
+def _asking(hops: Sequence[Upstream], nameservers: Iterable[Nameserver], root: Path) -> Iterator[Finding]:
+    """What else the confined relay may not ask on its mail's behalf: by HTTPS, and of DNS."""
+    if not installed(root):
+        return
+    if _boolean(root, "tracker_relay_connect_https") is False:
+        remedy = "setsebool -P tracker_relay_connect_https on"
+        if any(hop.oauth for hop in hops):
+            text = "the relay may not ask the token server: tracker_relay_connect_https is off"
+            yield warn("policy", "SELinux", text, remedy)
+        if any(hop.is_mx and hop.sts for hop in hops):
+            text = "the relay may not fetch MTA-STS policies, and sends without: tracker_relay_connect_https is off"
+            yield warn("policy", "SELinux", text, f"{remedy}\nor, to do without them:\n[mx]\nmta_sts = false")
+    for port in sorted({one.port for one in nameservers} - {DNS_PORT}):
+        text = f"the relay may ask DNS over TCP at port {port} only where that is labelled so; over UDP it may"
+        yield warn("policy", "SELinux", text, f"semanage port -a -t dns_port_t -p tcp {port}")
 
 
 def _boolean(root: Path, name: str) -> bool | None:

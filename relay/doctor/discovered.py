@@ -3,19 +3,21 @@
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from relay import app, services
 from relay.address import Address, ascii_domain
 from relay.discovery import Discovery, Nowhere
+from relay.doctor import confinement
 from relay.doctor.finding import Finding, Level, fail, ok, warn
 from relay.doctor.hop import Hop
 from relay.https import Browser
-from relay.loaded import Configuration
+from relay.loaded import Configuration, policy_folder
 from relay.policies import Fetch, Policies
 from relay.resolver import Resolver
+from relay.routing import Upstream
 from relay.tokenstore import TokenStore
 from relay.upstream import Upstreams
 
@@ -37,11 +39,18 @@ Examine = Callable[[Configuration, Hop, Address | None], AsyncIterator[Finding]]
 
 
 async def rows(
-    config: Configuration, hop: Hop, recipient: Address | None, examine: Examine, fetch: Fetch | None = None
+    config: Configuration,
+    hop: Hop,
+    recipient: Address | None,
+    examine: Examine,
+    fetch: Fetch | None = None,
+    *,
+    root: Path = Path("/"),
 ) -> AsyncIterator[Finding]:
     """The hosts, then host by host what `examine` says, until one has shown more than its name: as mail would go.
 
     Direct delivery is tried at the domain of the `recipient`, else of the first sender: somebody's it must be.
+    `root` is for tests, as in confinement.
     """
     setting = app.setting_of(config)
     whose = recipient or next(iter(hop.senders.values()), None)
@@ -52,7 +61,7 @@ async def rows(
     upstreams = Upstreams(config.timeouts, setting.hostname, time.time)
     names = (setting.hostname, setting.gateway_id)
     resolver = Resolver(config.dns)
-    kept = _Reading(TokenStore(Path(config.spool.path, "mta-sts")))
+    kept = _Reading(TokenStore(policy_folder(config)))
     policies = Policies(kept, lambda: resolver, fetch or Browser().get, time.time)
     discovery = Discovery(resolver, upstreams, time.time, random.random, lambda: names, policies=policies)
     try:
@@ -61,9 +70,8 @@ async def rows(
         make = fail if fault.reply.transient or not recipient else warn
         yield make("dns", hop.about, fault.reply.text, _question(hop, domain))
         return
-    named = ", ".join(f"{host.server}:{host.port}" for host in hosts)
-    of = domain or services.domain_of(hop.upstream.server)
-    yield ok("dns", hop.about, f"the mail of {of} goes to {named}")
+    for finding in _named(hop, domain, hosts, root):
+        yield finding
     if hop.upstream.sts and (policy := await policies.of(domain)):
         heeded = "is heeded" if policy.mode == "enforce" else "is in testing"
         yield ok("mta-sts", hop.about, f"the policy of {domain} {heeded}: mx {', '.join(policy.patterns)}")
@@ -79,6 +87,15 @@ async def rows(
         unreached += found
     for row in unreached:
         yield row
+
+
+def _named(hop: Hop, domain: str, hosts: Sequence[Upstream], root: Path) -> Iterator[Finding]:
+    """Who the hosts are, and which of their ports this host's policy keeps closed."""
+    named = ", ".join(f"{host.server}:{host.port}" for host in hosts)
+    of = domain or services.domain_of(hop.upstream.server)
+    yield ok("dns", hop.about, f"the mail of {of} goes to {named}")
+    if not hop.upstream.is_mx:  # the port of mx is an option, and was looked at
+        yield from confinement.unreachable((host.port for host in hosts), root)
 
 
 def _question(hop: Hop, domain: str) -> str:

@@ -8,6 +8,7 @@ from relay import app, config, doctor
 from relay.address import parse
 from relay.commands.upstream import lines_of
 from relay.discovery import Discovery
+from relay.doctor import discovered
 from relay.doctor.finding import shown
 from relay.doctor.hop import hops_of
 from relay.errors import RelayError
@@ -143,6 +144,26 @@ def test_a_server_that_dns_names(made, stage, tls, run, certificates):
         assert row.remedy == "dig SRV _submissions._tcp.localhost\ndig SRV _submission._tcp.localhost"
         [row] = await made.ask(do="probe", name="notification")
         assert (row["ok"], row["cause"], row["host"]) == (False, "dns", "localhost")
+
+    run(story)
+
+
+def test_a_port_that_dns_names_and_selinux_keeps_closed(made, stage, tls, run, certificates, tmp_path):
+    root = tmp_path / "root" / "sys/fs/selinux"
+    (root / "booleans").mkdir(parents=True)
+    (root / "enforce").write_text("1")
+    (root / "booleans/tracker_relay_web_submit").write_text("1 1")
+
+    async def story():
+        async with stage.peer(certificate=tls(), implicit=True) as peer:
+            configuration = made.read(srv(certificates))
+            made.zone.records |= {("localhost", "A"): ["127.0.0.1"]}
+            made.zone.records[("_submissions._tcp.localhost", "SRV")] = [f"0 0 {peer.port} localhost."]
+            hop = hops_of(configuration)[0]
+            found = discovered.rows(configuration, hop, None, doctor.examine, root=tmp_path / "root")
+            rows = [row async for row in found]
+            assert checks(rows)[:2] == [("dns", "ok"), ("policy", "warn")]
+            assert rows[1].remedy == f"semanage port -a -t smtp_port_t -p tcp {peer.port}"
 
     run(story)
 

@@ -5,11 +5,13 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from relay import app, config, places
+from relay.loaded import policy_folder, token_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ROOT / "contrib" / "systemd"
@@ -104,6 +106,35 @@ def test_no_memory_image_many_descriptors_and_no_powers():
     }
     assert {name: service[name] for name in wanted} == wanted
     assert "PrivateUsers" not in service, "allow_uids needs to see who is at the other end"
+
+
+def test_nothing_in_the_unit_keeps_the_relay_from_dns_strangers_servers_and_policies():
+    """A directive that would break direct delivery is no slip of the pen that a mail finds out."""
+    service = directives()["Service"]
+    closing = {"IPAddressDeny", "IPAddressAllow", "SocketBindDeny", "PrivateNetwork", "RestrictNetworkInterfaces"}
+    closing |= {"InaccessiblePaths", "NetworkNamespacePath", "RootDirectory", "TemporaryFileSystem"}
+    assert closing & set(service) == set()
+    assert {"AF_INET", "AF_INET6"} < set(service["RestrictAddressFamilies"].split())
+
+
+def test_what_outlasts_a_restart_lies_where_the_unit_lets_it_write(tmp_path):
+    """Policies and tokens stand in the spool's folder, wherever that is; the shipped configuration has it in /var/lib."""
+    loaded = config.read(UNITS / "config.ini", {}).configuration
+    moved = replace(loaded, spool=replace(loaded.spool, path=str(tmp_path / "spool")))
+    folder = f"{tmp_path}/spool/"
+    assert str(policy_folder(moved)).startswith(folder)
+    assert str(token_folder(moved)).startswith(folder)
+
+
+def test_the_drop_in_that_names_the_servers_is_one_that_systemd_takes(root):
+    text = (UNITS / "tracker-relay.service").read_text()
+    named = re.sub(r"^#(IPAddress\w+=)", r"\1", text, flags=re.MULTILINE)
+    assert named.count("\nIPAddress") == 2
+    (root / "etc/systemd/system/named.service").write_text(named)
+    found = tool("systemd-analyze", "verify", f"--root={root}", "named.service")
+    assert (found.returncode, found.stdout + found.stderr) == (0, "")
+    (root / "etc/systemd/system/misnamed.service").write_text(named.replace("192.0.2.25", "192.0.2.256"))
+    assert "192.0.2.256" in tool("systemd-analyze", "verify", f"--root={root}", "misnamed.service").stderr
 
 
 def test_the_shipped_configuration_of_the_service_has_no_fault():
