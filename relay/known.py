@@ -114,6 +114,12 @@ def state_of(known_hops: Mapping[Upstream, Known], upstream: Upstream) -> HopSta
     return replace(state, trouble_at=last.at, trouble=last.reply, cause=last.cause)
 
 
+def trouble_of(known_hops: Mapping[Upstream, Known], name: str) -> Trouble | None:
+    """The last trouble of a next hop of that name, as it was configured before: mail may wait for its end."""
+    found = (hop.trouble for known, hop in known_hops.items() if known.name == name and hop.trouble)
+    return max(found, default=None, key=lambda trouble: trouble.at)
+
+
 def session_of(known_hops: Mapping[Upstream, Known], upstream: Upstream) -> Session | None:
     """The last session with a next hop, or a host of it, that failed since the start."""
     hops = (hop for known, hop in known_hops.items() if known == upstream or known.name == upstream.name)

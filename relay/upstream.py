@@ -25,7 +25,7 @@ from relay.dkim import Signer
 from relay.entry import Attempt, Cause, Disposition, Outcome
 from relay.fit import fit
 from relay.holds import kept_back
-from relay.known import HopState, Known, Trouble, Watcher, keep, session_of, state_of
+from relay.known import HopState, Known, Trouble, Watcher, keep, session_of, state_of, trouble_of
 from relay.link import Seen, TlsaSource, TokenSource, connect
 from relay.linkfault import LinkFault
 from relay.mail import Mail
@@ -162,6 +162,7 @@ class Upstreams:
             hop = Known(Pool(upstream.manners), account, watched=not upstream.is_exchanger)
             if not upstream.is_exchanger:  # the hosts that DNS names come and go
                 self._shared[shared] = hop
+                hop.trouble = trouble_of(self._hops, upstream.name)
         hop.names.append(upstream.name)
         self._hops[upstream] = hop
         return hop

@@ -11,6 +11,7 @@ from relay.canary import Canary
 from relay.entry import Cause, Disposition
 from relay.linkfault import LinkFault
 from relay.manners import Manners
+from relay.options import Secret
 from relay.routing import OUTBOX, Route, Upstream
 
 
@@ -93,6 +94,23 @@ def test_a_fall_is_one_alarm_and_mail_that_comes_then_waits_at_once(stage, tls, 
                 await until(lambda: said[1:])
                 assert said[1:] == [("info", "next hop hop takes mail again; 7 mails are due")]
                 assert upstreams.state_of(hop).trouble is None
+
+    run(story)
+
+
+def test_mail_that_waited_for_a_wrong_password_is_due_as_soon_as_a_reload_has_the_right_one(stage, tls, run, said):
+    async def story():
+        script = {"AUTH": "535 5.7.8 wrong"}
+        async with stage.peer(certificate=tls(), script=script) as peer, stage.upstreams() as upstreams:
+            hop = stage.secured(peer, password=Secret("wrong"))
+            async with watched(upstreams, hop) as due:
+                await until(lambda: said)
+                assert due == []
+            peer.script.clear()
+            async with watched(upstreams, stage.secured(peer)) as due:
+                await until(lambda: due)
+                assert due == [(["hop"], "next hop hop takes mail again", set(room.WAYS))]
+                assert upstreams.state_of(stage.secured(peer)).trouble is None
 
     run(story)
 
