@@ -47,6 +47,8 @@ def release(entry: Entry, word: Word) -> Entry | None:
 def try_now(entry: Entry, word: Word) -> Entry:
     """Due now, be it held or waiting for its next try."""
     kind = "released" if entry.state is State.HELD else "retry"
+    if word.because and entry.events and (entry.events[-1].kind, entry.events[-1].text) == (kind, str(word)):
+        entry = replace(entry, events=entry.events[:-1])  # a next hop that falls and rises all day is one line
     return replace(entry, state=State.QUEUED, reason="", due=word.now).with_event(word.now, kind, str(word))
 
 

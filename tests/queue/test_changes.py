@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from relay.entry import Cause, Disposition, Outcome, State
+from relay.entry import Cause, Disposition, Entry, Event, Outcome, State
+from relay.mail import Envelope
+from relay.queue.changes import Word, try_now
 from relay.reply import Reply
 from relay.spool import Wanted
 from tests.queue.conftest import tried
@@ -198,3 +200,15 @@ def test_what_waited_for_a_next_hop_that_is_back_is_due_oldest_first_and_no_othe
             assert stage.lifted == []
 
     run(story)
+
+
+def test_a_next_hop_that_falls_and_rises_all_day_makes_no_mails_history_long():
+    def events(entry):
+        return [(event.at, event.kind, event.text) for event in entry.events]
+
+    entry = Entry("m1", 1.0, Envelope(None, ()), events=(Event(1.0, "accepted", "x"),))
+    for now in range(2, 100):
+        entry = try_now(entry, Word("", float(now), because="next hop a takes mail again"))
+    assert events(entry) == [(1.0, "accepted", "x"), (99.0, "retry", "next hop a takes mail again")]
+    entry = try_now(try_now(entry, Word("root", 100.0)), Word("root", 101.0))
+    assert [at for at, _, _ in events(entry)] == [1.0, 99.0, 100.0, 101.0], "what people do stands there each time"
