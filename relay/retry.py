@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from relay.address import Address
+from relay.address import Address, AddressError, parse_path
 from relay.dsn import mailbox
 from relay.entry import Attempt, Cause, Disposition, Entry, Outcome, State
 from relay.mail import Mail
@@ -116,18 +116,26 @@ def decide(
 
 
 def refused_paths(entry: Entry) -> list[Outcome]:
-    """The RCPT arguments that the listener answered 553, as refused recipients of the mail they came with."""
+    """The RCPT arguments that the listener refused, as refused recipients of the mail they came with."""
     return [
         Outcome(
             f"refused:{path}",
             path,
             Disposition.REFUSED,
-            Reply(553, "5.1.3", "not an address"),
+            _refusal_of(path),
             cause=Cause.RULE,
             rule="path",
         )
         for path in entry.refused_paths
     ]
+
+
+def _refusal_of(path: str) -> Reply:
+    try:
+        parse_path(path.encode("utf-8", "surrogatepass"))
+    except AddressError:
+        return Reply(553, "5.1.3", "not an address")
+    return Reply(550, "5.7.1", "the listener does not take it from this client, or not with these parameters")
 
 
 def unanswered(entry: Entry, mail: Mail) -> Mail:

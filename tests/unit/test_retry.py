@@ -120,16 +120,30 @@ def test_an_origin_that_the_configuration_no_longer_names_is_not_waited_for():
 
 
 def test_refused_paths_are_reported_once_and_stand_in_the_history():
-    entry = an_entry(refused_paths=("x y@@z",))
+    entry = an_entry(refused_paths=("<x y@@z>",))
     first = next_form(entry, deferred("a@example.org"))
     assert [(o.address, o.reply.status, o.disposition) for o in first.failures] == [
-        ("x y@@z", "5.1.3", Disposition.REFUSED)
+        ("<x y@@z>", "5.1.3", Disposition.REFUSED)
     ]
     assert first.ruled == first.failures
-    assert first.entry.outcome("refused:x y@@z") is not None
+    assert first.entry.outcome("refused:<x y@@z>") is not None
     second = next_form(first.entry, relayed("a@example.org"), now=BORN + 60)
     assert second.failures == second.ruled == ()
     assert second.entry.state is State.DONE
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("<eve@example.org>", "5.7.1"),
+        ("<eve@example.org> NOTIFY=SIDEWAYS", "5.7.1"),
+        ("<x y@z>", "5.1.3"),
+        ("<\udcff>", "5.1.3"),
+    ],
+)
+def test_a_path_that_is_an_address_is_not_said_to_be_none(path, status):
+    [outcome] = retry.refused_paths(an_entry(refused_paths=(path,)))
+    assert (outcome.reply.status, outcome.disposition) == (status, Disposition.REFUSED)
 
 
 def test_nothing_is_ever_reported_on_a_report():
