@@ -42,6 +42,9 @@ def test_a_prefix_with_a_number_is_no_ticket():
         "Subject: [Harbour 0000012]: Crane jams\r\n",
         "Subject: RE: [Harbour 0000012]: Crane jams\r\n",
         "X-Mailer: django-helpdesk\r\nSubject: [harbour-12] Crane jams (Opened)\r\n",
+        "X-Mailer: django-helpdesk\r\nSubject: [harbour-2024-12] Crane jams (Opened)\r\n",
+        "X-Mailer: django-helpdesk\r\nSubject: Re: [harbour-2024-7-12] Crane jams\r\n",
+        "X-Mailer: django-helpdesk\r\nSubject: [harbour-12] [harbour-12-13] jams\r\n",
     ],
 )
 @pytest.mark.parametrize("prefix", ["__default__", "[Crew]", "Crew:"])
@@ -51,3 +54,11 @@ def test_a_tracker_known_by_its_subject_is_known_behind_our_prefix(header, prefi
     first = relay(raw, TO)
     second = relay(first.raw, TO, mail_from=first.mail_from)
     assert second.raw == first.raw
+
+
+def test_a_summary_like_a_ticket_of_another_queue_changes_nothing():
+    """Its writer does not choose the project: only what has passed a relay has a prefix of ours in front."""
+    raw = b"From: t@t.example.com\r\nX-Mailer: django-helpdesk\r\nSubject: [harbour-12] [harbour-12-13] x\r\n\r\nhello\r\n"
+    left = Gateway()(raw, TO)
+    assert (left.prepared.project, left.prepared.ticket) == ("harbour", "12")
+    assert left.header("Subject") == "[harbour] [harbour-12] [harbour-12-13] x"
