@@ -107,7 +107,7 @@ def _in_ascii(field: Field) -> bytes:
         return _unstructured(name, encoded_word.decode(field.text))
     text = _comments(field.text)
     if field.name in _ADDRESSES:
-        text = "".join(_mailboxes(text, len(name) + 2))
+        text = "".join(_mailboxes(text, len(name) + 2)).lstrip(" ")
     elif field.name in _PARAMETERS:
         text = _PARAMETER.sub(_parameter, text)
     elif field.name in _LINKS:
@@ -154,8 +154,10 @@ def _mailboxes(text: str, first: int) -> Iterator[str]:
     for phrase, rest in mailboxes.elements(text):
         if phrase.isascii():
             yield phrase
+        elif phrase.isspace():
+            yield " "
         else:
-            blank = " " if phrase[0] in " \t" else ""
+            blank = " " if phrase[0].isspace() else ""
             address = None if rest[:1] in ("<", ":") else _address(phrase.strip())
             yield f"{blank}{address or _words(mailboxes.display(phrase), first)}{' ' if rest[:1] == '<' else ''}"
         address = None if rest.isascii() else _address(rest[1:].removesuffix(">").strip())

@@ -20,7 +20,7 @@ _TOKEN = re.compile(
     r"""|(?P<angle><(?:[^<>"]|"(?:[^"\\]|\\.)*")*>?)"""
     r"""|(?P<comment>\()"""
     r"""|(?P<mark>[,;:])"""
-    r"""|(?P<blank>[ \t\r\n]+)"""
+    r"""|(?P<blank>\s+)"""  # any blank at all: one of Unicode's that was skipped would join what it parts
     r"""|(?P<text>(?:@\[[A-Za-z0-9:.]{1,64}\]|[^"<(,;:\s])+)""",  # a colon in a literal names no group
     re.DOTALL,
 )

@@ -49,6 +49,8 @@ def test_what_is_fit_stays_itself(raw):
         (b"To: Zo\xeb <a@b>\r\n", "To: {Zoë} <a@b>"),
         ("To: Häfen: a@b, c@d;, e@f", "To: {Häfen}: a@b, c@d;, e@f"),
         ("To: Häfen:;", "To: {Häfen}:;"),
+        ("To: nobody:\xa0;", "To: nobody: ;"),
+        ("To: \xa0<a@b>,\u3000c@d", "To: <a@b>, c@d"),
         ("To: a@münchen.example", "To: a@xn--mnchen-3ya.example"),
         ("To: <a@münchen.example>, x@y", "To: <a@xn--mnchen-3ya.example>, x@y"),
         ("To: zoë@münchen.example", "To: zoë@xn--mnchen-3ya.example"),

@@ -239,6 +239,10 @@ def test_reading_never_fails(text):
         ("<a@b> <c@d>", [("", None)]),
         ("a@[IPv6:::1], b@c", [("", "a@[IPv6:::1]"), ("", "b@c")]),
         ("bob", [("", "bob")]),
+        ("bob@good\u2028.test", [("bob@good .test", None)]),
+        ("eve\xa0bob@good.test", [("eve bob@good.test", None)]),
+        ("eve\u3000<bob@good.test>", [("eve", "bob@good.test")]),
+        ("\xa0bob@good.test\x1c", [("", "bob@good.test")]),
     ],
 )
 def test_lists_of_others(value, expected):
