@@ -33,6 +33,8 @@ PAUSE = 30.0
 """Seconds in which a question that got no answer is not asked again."""
 SILENT, SILENCE = 3, 5.0
 """After how many unanswered questions in a row nothing is asked, and for how many seconds."""
+AT_ONCE = 100
+"""Questions under way, each with a socket of its own: a mail may have a thousand recipients' domains."""
 CACHED = 1000
 """Answers, and unanswered questions, that are remembered at most."""
 
@@ -64,6 +66,7 @@ class Resolver:
         self._base: dns.asyncresolver.Resolver | None = None
         self._read_of: Any = None
         self._asking: dict[_Question, asyncio.Task[Answer]] = {}
+        self._places = asyncio.Semaphore(AT_ONCE)
         self._unanswered: dict[_Question, tuple[float, DnsFault]] = {}
         self._silent = 0
         self._silent_until = 0.0
@@ -80,10 +83,9 @@ class Resolver:
         if asking is None:
             if self._silent >= SILENT:
                 if now < self._silent_until:
-                    text = f"{kind} of {name}: no resolver answers, the next question is asked in some seconds"
-                    raise DnsFault(text, ours=True)
+                    raise _left_off(name, kind)
                 self._silent_until = now + self.options.timeout  # this question finds out whether one does again
-            asking = self._asking[question] = asyncio.create_task(self._within_limits(*question))
+            asking = self._asking[question] = asyncio.create_task(self._in_turn(*question))
             asking.add_done_callback(lambda done: self._answered(question, done))
         return await asyncio.shield(asking)
 
@@ -102,6 +104,13 @@ class Resolver:
             while len(self._unanswered) >= CACHED:
                 del self._unanswered[next(iter(self._unanswered))]
             self._unanswered[question] = (asyncio.get_running_loop().time() + PAUSE, fault)
+
+    async def _in_turn(self, name: str, kind: str) -> Answer:
+        waits = self._places.locked()
+        async with self._places:
+            if waits and self._silent >= SILENT and asyncio.get_running_loop().time() < self._silent_until:
+                raise _left_off(name, kind)  # what was asked before it has shown that nobody answers
+            return await self._within_limits(name, kind)
 
     async def _within_limits(self, name: str, kind: str) -> Answer:
         about = f"{kind} of {name}"
@@ -173,6 +182,10 @@ class Resolver:
         base.cache = dns.resolver.LRUCache(CACHED)
         base.set_flags(dns.flags.RD | dns.flags.AD)  # RFC 6840 5.7: the verdict, without the signatures
         return base
+
+
+def _left_off(name: str, kind: str) -> DnsFault:
+    return DnsFault(f"{kind} of {name}: no resolver answers, the next question is asked in some seconds", ours=True)
 
 
 def _stamp(path: str) -> tuple[int, int, int] | None:

@@ -292,3 +292,33 @@ def test_on_uvloop_as_well():
 
     with serving(zone):
         uvloop.run(story())
+
+
+def test_so_many_questions_at_once_and_none_waits_for_a_resolver_that_is_silent(monkeypatch):
+    monkeypatch.setattr(resolver, "AT_ONCE", 4)
+    names = [f"d{number}.test" for number in range(40)]
+
+    async def story():
+        under_way = most = 0
+
+        async def followed(self, name, kind):
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            try:
+                await asyncio.sleep(0.01 if answers else 60)
+            finally:
+                under_way -= 1
+            return Answer(name)
+
+        monkeypatch.setattr(Resolver, "_followed", followed)
+        for answers in (True, False):
+            made = Resolver(DnsOptions((Nameserver("127.0.0.1", 9),), -0.8))
+            began = time.monotonic()
+            found = await asyncio.gather(*(made.ask(name, "A") for name in names), return_exceptions=True)
+            assert most == 4
+            assert all(isinstance(one, Answer if answers else DnsFault) for one in found)
+            assert time.monotonic() - began < 1.5
+            await made.close()
+
+    asyncio.run(story())
