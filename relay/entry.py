@@ -200,7 +200,7 @@ def encode(entry: Entry) -> bytes:
         ]
     if entry.events:
         form["events"] = [[e.at, e.kind, e.text] for e in entry.events]
-    return json.dumps(form, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return _JSON.encode(form).encode("utf-8", "surrogatepass")
 
 
 def _encode_outcome(outcome: Outcome) -> dict[str, Any]:
@@ -290,6 +290,7 @@ def _decode_outcome(form: dict[str, Any]) -> Outcome:
     )
 
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
 _NAMES = tuple(f.name for f in fields(Entry))
 _VALUES = attrgetter(*_NAMES)
 _NO_CLIENT = Client()
