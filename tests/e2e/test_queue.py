@@ -66,7 +66,7 @@ def test_retry_delivers_at_once(relay, hop):
     assert relay.command("queue", "list") == "the queue is empty\n"
     life = relay.command("trace", row["id"])
     assert "retry: by an administrator" in life
-    assert re.search(r"relayed eve@example.org by 127.0.0.1\[127.0.0.1\]:\d+: 250 ok", life)
+    assert re.search(r"relayed eve@example.org by 127.0.0.1\[127.0.0.1\]:\d+ \(tls=none\): 250 ok", life)
 
 
 def test_a_broken_file_keeps_nobody_from_the_running_daemon_which_names_its_faults(relay, hop):

@@ -43,7 +43,7 @@ def test_status_for_people(configured, browser, capsys, token_server, command):
     assert cli.main(["--config", browser, "auth", "status"]) == 0
     out = capsys.readouterr().out
     assert re.search(
-        r"  token good until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC, renewed from .* UTC on\n  with a refresh token\n$", out
+        r"  token good until \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ, renewed from .*Z on\n  with a refresh token\n$", out
     )
     token_server.refresh = "another"
     refresh = command(browser, "refresh")
