@@ -168,6 +168,8 @@ _ADVICE = (
 def advice(outcome: Outcome) -> str:
     """What a person can do about this failure, in one sentence."""
     status = _status_code(Action.FAILED, outcome)
+    if outcome.rule == "path" and status.startswith("5.7."):
+        return "The relay itself forbids it: see `recipients` of the tracker's [client:NAME] there."
     known = next((text for prefix, text in _ADVICE if status.startswith(prefix)), "")
     return known or "Show the postmaster of that host the answer above."
 

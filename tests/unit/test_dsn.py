@@ -222,6 +222,12 @@ def test_a_refused_path_can_say_anything():
     assert groups(report(wide)[1])[1]["Final-Recipient"].startswith("utf-8; \\x{1F6A2}")
 
 
+def test_what_our_own_listener_has_refused_is_not_blamed_on_the_next_hop():
+    reply = Reply(550, "5.7.1", "the listener does not take it from this client, or not with these parameters")
+    path = Outcome("refused:x", "<eve@x.example>", Disposition.REFUSED, reply, cause=Cause.RULE, rule="path")
+    assert dsn.advice(path).startswith("The relay itself forbids it")
+
+
 def test_addresses_beyond_ascii_have_the_type_of_rfc_6533():
     outcome = replace(UNKNOWN, origin="rcpt:équipe+x=y", address="équipe+x=y@exämple.org")
     data, parsed = report(outcome)
