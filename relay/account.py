@@ -107,6 +107,6 @@ def account_of(upstream: Upstream, clock: Callable[[], float], memory: Memory | 
     if not (manners.per_minute or manners.per_day):
         return None
     who = f"{upstream.user} at " if upstream.user else ""
-    name = f"{who}{upstream.server}:{upstream.port}"
+    name = f"{who}{upstream.found_by or f'{upstream.server}:{upstream.port}'}"
     minute = Minute(manners.per_minute) if manners.per_minute else None
     return Account(name, minute, Day(manners.per_day) if manners.per_day else None, clock, memory)

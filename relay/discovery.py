@@ -151,6 +151,7 @@ class Discovery:
                 tls=service.tls,
                 authentic=service.authentic,
                 addresses=addresses[service.host],
+                found_by=upstream.server,
             )
             for service in found
             if service.host in addresses

@@ -61,6 +61,8 @@ class Upstream:
     """Those of a host that DNS has named, in the order to try; without any the system resolves `server`."""
     targets: tuple[str, ...] = ()
     """Where `server` is srv:DOMAIN: hosts outside of the domain that DNS may name."""
+    found_by: str = field(default="", compare=False)
+    """The srv:DOMAIN whose host this is: what is counted there is counted for all its hosts."""
     weight: int = field(default=0, compare=False)
     """Its share of the mail among neighbours that have one as well; 0: it takes its turn in the order written."""
     sts: str = ""

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from relay.entry import Cause, Disposition
+from relay.manners import Manners
 from relay.options import Secret
 from relay.routing import Route, Upstream
 from relay.services import EITHER
@@ -177,3 +178,16 @@ def test_a_hop_that_was_down_is_tried_out_by_one_mail_while_another_can_stand_in
                 assert (await upstreams.attempt(route_, stage.mail())).outcomes[0].disposition is RELAYED, "it is back"
 
     run(story)
+
+
+def test_what_a_log_in_may_send_in_a_day_is_counted_for_all_hosts_of_its_domain_together(net, tls):
+    @net(HERE)
+    async def story(net):
+        secure = {"certificate": tls(), "implicit": True}
+        async with net.stage.peer(**secure) as first, net.stage.peer(**secure) as second:
+            net.zone.records[IMPLICIT] = [f"0 0 {first.port} localhost.", f"9 0 {second.port} localhost."]
+            limited = hop(net.stage, manners=Manners(per_day=2))
+            ends = [await send(net, limited) for _ in range(4)]
+            assert [end.disposition for end in ends] == [RELAYED, RELAYED, DEFERRED, DEFERRED]
+            assert {end.cause for end in ends[2:]} == {Cause.PAUSED}
+            assert (len(first.mails), len(second.mails)) == (2, 0)
