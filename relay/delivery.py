@@ -21,6 +21,7 @@ from relay import journal, retry, secondtry
 from relay.entry import Attempt, Cause, Entry, Outcome, State
 from relay.errors import BodyDamaged, LeaseLost, RelayError, SpoolError
 from relay.history import noted
+from relay.lanes import Lanes
 from relay.mail import Mail
 from relay.message import Body
 from relay.prepare import Prepared
@@ -31,6 +32,7 @@ from relay.retry import Decision, RetryOptions
 from relay.routing import Route, instead
 from relay.shares import next_share
 from relay.spool import Claim, Clock, Spool, Wanted
+from relay.stranded import free_stranded
 from relay.transaction import all_alike
 from relay.turns import Turns, within
 
@@ -42,8 +44,6 @@ SPOOL_PAUSE = (1.0, 5.0)
 """The first and the longest pause, in seconds, before a spool that failed is asked again."""
 CANCEL_GRACE = 5.0
 """Seconds that a cancelled attempt gets to close its connection."""
-STRANDED_PAGE = 500
-"""Stranded mails that are looked up at a time."""
 BACKWARDS = 60.0
 """A wall clock set back by more seconds than this has stranded mail that was to be tried again soon."""
 
@@ -57,6 +57,8 @@ class _Work:
     profile: str
     tries: set[asyncio.Task[Any]] = field(default_factory=set)
     """The tasks that may be cut off at this moment: those that wait for a next hop."""
+    due: float = 0.0
+    """When it is due by what was settled."""
     cut: bool = False
     interrupted: bool = False
     settling: bool = False
@@ -87,6 +89,7 @@ class Delivery:
     _starved: bool = field(init=False, default=False)
     """It could not ask for all: when a worker is free again, there may be more."""
     _turns: Turns = field(init=False, default_factory=Turns)
+    _lanes: Lanes = field(init=False)
     _woken: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _draining: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _grace_over: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -94,6 +97,7 @@ class Delivery:
 
     def __post_init__(self) -> None:
         self._stopped.set()
+        self._lanes = Lanes(self.workers, self.clock, self.wake)
 
     async def run(self) -> None:
         """Deliver until `drain`, and return when nothing is under way any more."""
@@ -103,6 +107,11 @@ class Delivery:
                 keeper = keepers.create_task(self._keep())
                 async with asyncio.TaskGroup() as works:
                     while not self._draining.is_set():
+                        if not self._more:
+                            await self._wait()
+                        self._woken.clear()
+                        for claim in await self._lanes.called(self.spool, self._working):
+                            self._begin(works, claim)
                         for claim in await self._claim():
                             self._begin(works, claim)
                 keeper.cancel()
@@ -136,10 +145,7 @@ class Delivery:
     # --- 1. claim ----------------------------------------------------------------------------------
 
     async def _claim(self) -> list[Claim]:
-        """The due entries for the free workers; waits a while when there are none of either."""
-        if not self._more:
-            await self._wait()
-        self._woken.clear()
+        """The due entries for the free workers."""
         share = next_share((work.profile for work in self._working.values()), self.profiles(), self.workers)
         wanted = Wanted(limit=share.limit, without=share.without)
         try:
@@ -188,6 +194,7 @@ class Delivery:
             journal.fault(f"delivery of {entry.id}", fault)
         finally:
             del self._working[entry.id]
+            self._lanes.ended(entry.id, work.due)
             if self._starved:
                 self.wake()
 
@@ -214,6 +221,7 @@ class Delivery:
             else:
                 decision = Decision(retry.held(entry, reason, now))
         if await self._settle(work, decision, reports):
+            work.due = decision.entry.due
             self._log(work, decision, reports)
 
     def _must_line_up(self, work: _Work, prepared: Prepared) -> bool:
@@ -253,7 +261,8 @@ class Delivery:
             if self._grace_over.is_set():
                 _cut_off(work)
                 await asyncio.sleep(0)  # where the cut reaches us
-            attempt = _completed(await self.attempt(route, mail), mail)
+            made = await self._lanes.attempt(work.profile, work.claim.entry, route, mail, self.attempt)
+            attempt = _completed(made, mail)
         except asyncio.CancelledError:
             if not work.cut:
                 raise
@@ -334,7 +343,8 @@ class Delivery:
         while True:
             offset = self.clock() - asyncio.get_running_loop().time()
             if offset < known - BACKWARDS:
-                await self._free_stranded()
+                await free_stranded(self.spool, self.clock, self.clock() + self.schedule().longest)
+                self.wake()
             known = offset
             await asyncio.sleep(self.extend_every)
             for work in list(self._working.values()):
@@ -348,23 +358,6 @@ class Delivery:
                 _cut_off(work)
         except Exception as fault:
             journal.fault(f"lease of {work.claim.entry.id}", fault)
-
-    async def _free_stranded(self) -> None:
-        """Make due what waits longer than `longest`: it was deferred when the clock stood too far ahead."""
-        try:
-            latest = self.clock() + self.schedule().longest
-            freed = True
-            while freed:  # a page at a time; what is left at last is being worked on
-                freed = False
-                for entry_id in await self.spool.due_after(latest, STRANDED_PAGE):
-                    for claim in await self.spool.claim(Wanted(id=entry_id), 0):
-                        entry = replace(claim.entry, due=self.clock())
-                        await self.spool.settle([claim], (entry, None))
-                        journal.info(entry.id, "due again: its next try was set by a clock that was ahead")
-                        freed = True
-            self.wake()
-        except Exception as fault:
-            journal.fault("search for stranded mail", fault)
 
 
 def _cut_off(work: _Work) -> None:

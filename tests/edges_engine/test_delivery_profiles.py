@@ -73,7 +73,7 @@ def test_promise_7_mail_that_a_reload_moved_to_a_profile_that_hangs_lines_up_the
 
     async def story():
         await h.until(lambda: len(h.spool.entries(State.DONE)) == 12)
-        assert tried == ["slow"] * 3
+        assert tried == ["slow"] * 2  # one hop leaves one of three workers free
         moved = [e for e in h.spool.entries(State.QUEUED) if e.profile == "slow"]
         assert moved
         assert all(e.attempts == () and e.due == h.clock() - 100 for e in moved)
