@@ -233,7 +233,7 @@ class _Reader:
         why = secretfile.exposed(path)
         if not why:
             return True
-        if self.ini.lenient and path.exists():
+        if self.ini.lenient and os.path.isfile(path):
             self.warnings.append(Fault(value.line, section, name, why))
             return True
         self.faults.append(Fault(value.line, section, name, why))

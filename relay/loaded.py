@@ -1,5 +1,6 @@
 """Loaded: one frozen Configuration, and the faults and warnings that reading it brought."""
 
+import os
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,10 +167,10 @@ class Loaded:
     def exposed(self, section: str, option: str, path: Path) -> bool:
         """True when the file of a secret may not be read: that is a fault, with `secret_modes = warn` a warning.
 
-        One that is not there is a fault in either case.
+        One that is not there, or no regular file, is a fault in either case.
         """
         why = secretfile.exposed(path)
-        lenient = self.ini.lenient and path.exists()
+        lenient = self.ini.lenient and os.path.isfile(path)
         if why:
             (self.warn_once if lenient else self.fault)(section, option, why)
         return bool(why) and not lenient

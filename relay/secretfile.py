@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 LONGEST = 65536
+_IRREGULAR = "no regular file: name the file that holds the secret"
 
 
 def exposed(path: Path) -> str:
@@ -13,6 +14,8 @@ def exposed(path: Path) -> str:
         status = os.stat(path)
     except OSError as fault:
         return f"{path}: {os.strerror(fault.errno or 0)}: create it, with mode 600"
+    if not stat.S_ISREG(status.st_mode):
+        return f"{path}: {_IRREGULAR}"
     if stat.S_IMODE(status.st_mode) & 0o007:
         return f"others may read {path}, which holds a secret: chmod o-rwx {path}"
     if stat.S_IMODE(status.st_mode) & 0o070 and status.st_gid != os.getegid():
@@ -37,9 +40,12 @@ def credential(folder: str, name: str) -> Path | None:
 
 
 def read(path: Path) -> str:
-    """The secret in a file, one final line end dropped. Raises ValueError with a sentence."""
+    """The secret in a file, one final line end dropped. Raises ValueError with a sentence.
+
+    No more than LONGEST octets and one are read, and nothing is waited for: a device or a pipe is refused.
+    """
     try:
-        data = path.read_bytes()
+        data = _begin(path)
     except OSError as fault:
         raise ValueError(f"{path}: {os.strerror(fault.errno or 0)}: create it, with mode 600") from fault
     if len(data) > LONGEST:
@@ -49,3 +55,14 @@ def read(path: Path) -> str:
     except UnicodeDecodeError as fault:
         raise ValueError(f"{path}: not UTF-8: save it as UTF-8") from fault
     return text.removesuffix("\n").removesuffix("\r")
+
+
+def _begin(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError(f"{path}: {_IRREGULAR}")
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(LONGEST + 1)
+    finally:
+        os.close(descriptor)

@@ -214,6 +214,13 @@ CASES = {
             "7: [notification] smtp_password_file: {folder}/gone: No such file or directory: create it, with mode 600",
         ],
     ),
+    "a secret file that is a device": (
+        "[log]\nsecret_modes = warn\n" + HOP + "use_tls = true\nsmtp_user = me\nsmtp_password_file = /dev/zero\n",
+        [
+            "8: [notification] smtp_user: there is no password for it: set smtp_password_file or smtp_password",
+            "9: [notification] smtp_password_file: /dev/zero: no regular file: name the file that holds the secret",
+        ],
+    ),
     "several faults at once, by line": (
         "[listener]\nmax_size = x\n[notification]\nmime_encoding = y\nsmtp_fron = z\n",
         [

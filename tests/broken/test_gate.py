@@ -51,6 +51,10 @@ BROKEN = {
             "5: [listener] passwd_file: {folder}/open-plain:1: no line that `tracker-relay passwd LOGIN` has written",
         ],
     ),
+    "a device, where exposed files are allowed": (
+        "[listener]\nsecret_modes = warn\npasswd_file = /dev/zero\n" + TAIL,
+        ["3: [listener] passwd_file: /dev/zero: no regular file: name the file that holds the secret"],
+    ),
     "a line that nobody can read": (
         "[listener]\npasswd_file = plain\n" + TAIL,
         ["2: [listener] passwd_file: {folder}/plain:1: no line that `tracker-relay passwd LOGIN` has written"],

@@ -1,7 +1,6 @@
 """LoadCredential=: secrets that only the daemon can read, and what the commands beside it make of that."""
 
 import os
-from pathlib import Path
 
 import pytest
 
@@ -56,7 +55,7 @@ def test_a_credential_may_be_readable_in_its_folder(read):
 def test_a_credential_that_only_the_daemon_may_see_is_one_line(read, more, monkeypatch):
     """As for the command of `systemctl reload`, to which systemd names the folder and closes it."""
     path = read.folder / "smtp_password"
-    stat, read_bytes = os.stat, Path.read_bytes
+    stat, opened = os.stat, os.open
 
     def closed(known):
         def call(what, *arguments, **named):
@@ -67,7 +66,7 @@ def test_a_credential_that_only_the_daemon_may_see_is_one_line(read, more, monke
         return call
 
     monkeypatch.setattr(secretfile.os, "stat", closed(stat))
-    monkeypatch.setattr(Path, "read_bytes", closed(read_bytes))
+    monkeypatch.setattr(secretfile.os, "open", closed(opened))
     assert any(f"{path}: Permission denied" in line for line in read(more).fault_lines())
 
 
