@@ -7,7 +7,7 @@ from relay.message import Message
 
 _SUBJECT = re.compile(r"(?:^|\s)\[([a-z0-9_-]+)-(\d+)\] ", re.IGNORECASE)
 """Another prefix may stand in front: ours does, when the mail has passed a relay before."""
-_BEHIND_OURS = re.compile(r"(?:re:\s*)*+\[([a-z0-9_-]+)\] \[(\1)-(\d+)\] ", re.IGNORECASE)
+_BEHIND_OURS = re.compile(r"(?:re:\s*)*+\[([a-z0-9_-]+)\] (?:.*?\s)??\[(\1)-(\d+)\] ", re.IGNORECASE)
 """A queue may be called release-2024: then our own prefix, `[release-2024]`, has the form of the tracker's."""
 _OPENED = re.compile(r"\(opened\)$", re.IGNORECASE)
 _TO_SUBMITTER = "we have received your helpdesk query"

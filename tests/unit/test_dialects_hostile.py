@@ -44,6 +44,7 @@ def test_a_prefix_with_a_number_is_no_ticket():
         "X-Mailer: django-helpdesk\r\nSubject: [harbour-12] Crane jams (Opened)\r\n",
         "X-Mailer: django-helpdesk\r\nSubject: [harbour-2024-12] Crane jams (Opened)\r\n",
         "X-Mailer: django-helpdesk\r\nSubject: Re: [harbour-2024-7-12] Crane jams\r\n",
+        "X-Mailer: django-helpdesk\r\nSubject: Fwd: x [harbour-2024-12] Crane jams\r\n",
         "X-Mailer: django-helpdesk\r\nSubject: [harbour-12] [harbour-12-13] jams\r\n",
     ],
 )
