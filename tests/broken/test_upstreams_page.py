@@ -132,7 +132,7 @@ def test_every_option_on_the_page_exists():
 
     known = {*names_of("notification"), *names_of("upstream:x"), *names_of("retry")}
     named = set(re.findall(r"`?\b(oauth_\w+|smtp_\w+)\b", PAGE.read_text()))
-    assert named - known <= {"smtp_enabled"}
+    assert named - known <= {"smtp_enabled", "smtp_port_t"}
 
 
 def test_the_limits_in_its_table_are_those_that_hold():
