@@ -68,6 +68,11 @@ class Account:
             self.day.most = most
         return self.minute if manners.per_minute else None, self.day if manners.per_day else None
 
+    def spared(self, recipients: int) -> None:
+        """So many of a mail that was counted have got nothing: a server that refuses all day uses up no share of it."""
+        if self.day:
+            self.day.give_back(recipients)
+
     async def _left(self, day: Day, recipients: int) -> float:
         """Seconds until the day has room for them; 0.0 for now."""
         async with self._recalling:

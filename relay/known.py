@@ -9,7 +9,7 @@ from typing import Protocol
 
 from relay.account import Account, Memory
 from relay.dialogue import Dialogue
-from relay.entry import Cause
+from relay.entry import Cause, Disposition, Outcome
 from relay.holds import Holds
 from relay.options import Secret
 from relay.pool import Pool
@@ -61,6 +61,12 @@ class Known:
         """A session has failed; the password is in no line of it."""
         shown = bounded(lines, (password.reveal(),))
         self.session, self.unkept = Session(at, host, shown, message_id), True
+
+    def spared(self, outcomes: Collection[Outcome]) -> None:
+        """Who of these has got nothing is not counted."""
+        if self.account and self.pool.manners.per_day:
+            nothing = [o for o in outcomes if o.disposition is not Disposition.RELAYED and not o.ambiguous]
+            self.account.spared(len(nothing))
 
     def is_idle(self, now: float) -> bool:
         """True when nothing is lost with what we know of it."""

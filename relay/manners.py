@@ -205,6 +205,14 @@ class Day:
         self._ahead = max(self.most // 100, 1)
         return True
 
+    def give_back(self, recipients: int) -> None:
+        """So many of those that were taken last have got nothing. What is kept on disk stays ahead of the count."""
+        for hour in sorted(self._counts, reverse=True):
+            back = min(recipients, self._counts[hour])
+            self._counts[hour] -= back
+            self._ahead += back
+            recipients -= back
+
     def kept(self, now: float, *, exact: bool = False) -> str:
         """The count as it is stored; `exact` at an orderly end."""
         counts = dict(self._counts)

@@ -106,6 +106,7 @@ class Upstreams:
                 break
         assert last is not None, "no connection, and no fault"
         outcomes = all_alike(recipients, last.reply, last.cause, last.host)
+        hop.spared(outcomes)
         level = last.tls_level or tls.told(tls.demand(upstream), None, last.cause)
         delays = (0.0, 0.0, max(self.clock() - started, 0.0), 0.0)
         return Attempt(started, upstream.name, outcomes, delays=delays, tls_level=level)
@@ -235,6 +236,7 @@ class Upstreams:
                 lines = [*link.opening, f"[{link.mails} mails over this connection so far]"]
                 lines += transcript.transaction(*link.last)
                 hop.note(self.clock(), link.host, lines, upstream.password, mail.message.text("message-id"))
+            hop.spared(outcomes)
             outcomes = [self._judged(hop, route, mail, outcome) for outcome in outcomes]
         link.last = None
         if hop.holds and any(outcome.disposition is _RELAYED for outcome in outcomes):

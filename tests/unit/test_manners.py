@@ -1,5 +1,6 @@
 """How much a next hop is asked: places in a minute, recipients in a day, and whose limits hold."""
 
+import json
 import random
 
 import pytest
@@ -253,3 +254,14 @@ def test_limits_are_inherited_for_the_same_server_and_log_in_only():
     assert inherited(base, {}, {}, {"mails_per_minute": 5}).manners == MannersOptions(connections=2, mails_per_minute=5)
     assert inherited(base, {"smtp_server": "other.example.com"}, {}, {}).manners == MannersOptions()
     assert inherited(base, {"smtp_user": "eve"}, {}, {}).manners == MannersOptions()
+
+
+def test_what_is_given_back_leaves_what_is_kept_ahead_of_the_count():
+    day = Day(1000)
+    assert day.take(0.0, 8) and not day.take(3700.0, 2)
+    kept = day.kept(3700.0)
+    day.give_back(5)
+    assert (day.used(3700.0), day.kept(3700.0, exact=True)) == (5, '{"0": 5, "1": 0}')
+    assert sum(json.loads(day.kept(3700.0)).values()) == sum(json.loads(kept).values()) >= 10
+    day.give_back(100)
+    assert day.used(3700.0) == 0

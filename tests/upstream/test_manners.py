@@ -112,6 +112,27 @@ def test_other_limits_of_an_account_count_from_the_next_mail_on_and_forget_no_co
     run(story)
 
 
+@pytest.mark.parametrize("script", [{"RCPT": "450 4.2.1 later"}, {"dot": "451 4.3.0 no"}, {"greeting": "421 4.3.2 no"}])
+def test_a_server_that_takes_nothing_uses_up_no_share_of_the_day(stage, run, script):
+    async def story():
+        facts = Facts()
+        async with stage.peer(script=dict(script)) as peer:
+            route = Route(stage.hop(peer, manners=Manners(per_day=2)))
+            async with stage.upstreams() as upstreams:
+                upstreams.memory = facts
+                for _ in range(4):
+                    attempt = await upstreams.attempt(route, stage.mail())
+                    assert ends(attempt) == [DEFERRED] and attempt.outcomes[0].cause is not Cause.PAUSED
+                    upstreams.forgive(["hop"])
+                peer.script.clear()
+                assert [ends(await upstreams.attempt(route, stage.mail())) for _ in "ab"] == [[RELAYED], [RELAYED]]
+            async with stage.upstreams() as upstreams:
+                upstreams.memory = facts
+                assert ends(await upstreams.attempt(route, stage.mail())) == [DEFERRED], "two are two after a restart"
+
+    run(story)
+
+
 @pytest.mark.parametrize("at", ["MAIL", "RCPT", "DATA", "dot"])
 def test_a_sender_that_we_may_not_use_holds_his_mail_and_bounces_nothing(stage, run, alarms, at):
     async def story():
