@@ -50,8 +50,8 @@ class _Lane:
     under_way: int = 0
     """Mails in an attempt, or called for one."""
     waiting: "deque[tuple[asyncio.Future[bool], Entry]]" = field(default_factory=deque)
-    back: dict[str, float] = field(default_factory=dict)
-    """Who has stepped back, by id, and when he is due; 0.0 while that is not settled."""
+    back: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Who has stepped back, by id: when he was due first, and when he is due now; 0.0 while that is not settled."""
     line: list[tuple[float, str]] = field(default_factory=list)
     """A heap of those that may be called: since when they are due, and their ids."""
     lined: set[str] = field(default_factory=set)
@@ -74,8 +74,8 @@ class Lanes:
     _calls: deque[str] = field(default_factory=deque)
     _places: dict[str, _Lane] = field(default_factory=dict)
     """Where there is a place kept for who was called."""
-    _stepping: dict[str, list[tuple[_Lane, float]]] = field(default_factory=dict)
-    """Who steps back, from where, and since when he is due: until that is settled."""
+    _stepping: dict[str, list[_Lane]] = field(default_factory=dict)
+    """Who steps back, and from where, until that is settled."""
     _tried: set[str] = field(default_factory=set)
     """Who has a pause of his own, since an attempt has deferred him."""
 
@@ -105,11 +105,12 @@ class Lanes:
         self._tried.discard(name)
         if place := self._places.pop(name, None):  # it has gone another way
             self._leave(place)
-        for lane, since in self._stepping.pop(name, ()):
+        for lane in self._stepping.pop(name, ()):
             if tried or not due:
                 self._forget(lane, name)
-            elif name in lane.back:
-                lane.back[name] = due
+            elif known := lane.back.get(name):
+                since = known[0]
+                lane.back[name] = since, due
                 if name not in lane.lined:
                     lane.lined.add(name)
                     heappush(lane.line, (since, name))
@@ -199,9 +200,9 @@ class Lanes:
 
     def _step_back(self, lane: _Lane, entry: Entry) -> None:
         if entry.id not in lane.back and (self._known < KNOWN or not lane.back):
-            lane.back[entry.id] = 0.0
+            lane.back[entry.id] = entry.due, 0.0
             self._known += 1
-        self._stepping.setdefault(entry.id, []).append((lane, entry.due))
+        self._stepping.setdefault(entry.id, []).append(lane)
 
     def _slot(self, lane: _Lane) -> float:
         """Seconds until the next slot of a lane, which is taken."""
@@ -211,10 +212,11 @@ class Lanes:
 
     def _forget(self, lane: _Lane, name: str) -> float | None:
         """He may not be called any more; when he is due, None where he had not stepped back."""
-        due = lane.back.pop(name, None)
-        if due is not None:
-            self._known -= 1
-        return due
+        known = lane.back.pop(name, None)
+        if known is None:
+            return None
+        self._known -= 1
+        return known[1]
 
     def _leave(self, lane: _Lane) -> None:
         """One less is under way: there may be room, here or in another lane of the profile."""

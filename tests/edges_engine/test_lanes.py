@@ -4,6 +4,7 @@ import asyncio
 import collections
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 from relay.entry import State
 from relay.lanes import Lanes
@@ -300,9 +301,9 @@ def alone(house, say, *hops):
         await gates[route.upstream.name].wait()
         return h.relayed(mail)
 
-    def begin(hop, attempt=attempt):
-        h.mail(hop, f"a@{hop}")
-        entry = h.spool.entry(hop)
+    def begin(hop, attempt=attempt, name="m", due=0.0):
+        h.mail(name, f"a@{hop}", due=due)
+        entry = h.spool.entry(name)
         [(route, mail)] = made.prepared(entry, BytesBody(say.mail)).routed
         return asyncio.create_task(lanes.attempt("p", entry, route, mail, attempt))
 
@@ -344,5 +345,28 @@ def test_who_is_cancelled_as_he_is_let_in_keeps_no_place(house, say):
         assert second.cancelled()
         assert lanes._busy.total() == 0
         assert not lanes._lanes
+
+    asyncio.run(story())
+
+
+def test_who_is_in_hand_as_he_is_called_keeps_his_rank(house, say, monkeypatch):
+    """His slot came in the same moment: he goes next, not behind all who were due after him."""
+    monkeypatch.setattr("relay.lanes.PATIENCE", 0.0)
+
+    async def story():
+        lanes, begin, gates = alone(house, say, "a.example")
+        busy = begin("a.example", due=0.0)
+        await asyncio.sleep(0)
+        for number in (1, 2, 3):
+            await begin("a.example", name=f"m{number}", due=float(number))
+            lanes.ended(f"m{number}", 10.0 + number)
+        await begin("a.example", name="m1", due=11.0)
+        gates["a.example"].set()
+        await busy
+        assert await lanes.called(None, {"m1": SimpleNamespace(profile="p")}) == []
+        lanes.ended("m1", 14.0)
+        assert list(lanes._calls) == ["m2"]
+        lanes.ended("m2", 0.0)  # dropped meanwhile
+        assert list(lanes._calls) == ["m2", "m1"]
 
     asyncio.run(story())
