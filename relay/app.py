@@ -50,6 +50,7 @@ from relay.retry import RetryOptions
 from relay.routing import Route, Upstream
 from relay.startlines import announce, start_line
 from relay.statuspage import Sources, StatusPage
+from relay.surroundings import Pulse
 from relay.surroundings import Setting as ListenerSetting
 from relay.systemd import Systemd
 from relay.tlsa import Published
@@ -85,6 +86,7 @@ class Relay:
             configuration.timeouts, self.setting.hostname, time.time, self.tokens, published, self.spool
         )
         self.reports = Reports(self.spool, _id, self.setting.hostname)
+        self.pulse = Pulse()
         self.delivery = Delivery(
             self.spool,
             self._prepare,
@@ -94,6 +96,7 @@ class Relay:
             random.random,
             self.reports,
             profiles=lambda: [profile.name for profile in self.setting.profiles],
+            heard=lambda: self.pulse.at,
         )
         self.duplicates, self.meter = Duplicates(), Meter()
         self.gate = gate_of(configuration.listener)
@@ -135,6 +138,7 @@ class Relay:
             self.duplicates,
             self.gate,
             limits_of(self.configuration, self.meter),
+            pulse=self.pulse,
         )
 
     def _assigned(self, entry: Entry, message: Message) -> Entry:

@@ -128,7 +128,7 @@ class Connection(SMTP):
         """Work off what the client sends, or keep it until the session may go on."""
         if self._left:
             return
-        self.active = self.loop.time()
+        self.active = self.setting.pulse.at = self.loop.time()
         self._taken += len(data)
         self.buffer = self.buffer + data if self.buffer else data
         self._go_on()

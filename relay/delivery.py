@@ -83,12 +83,14 @@ class Delivery:
     workers: int = 48
     extend_every: float = 30.0
     profiles: Callable[[], Collection[str]] = lambda: (DEFAULT,)
+    heard: Callable[[], float] = lambda: -math.inf
+    """When a client has last said anything, by the loop's clock: they go first, see `turns.py`."""
     _working: dict[str, _Work] = field(init=False, default_factory=dict)
     _more: bool = field(init=False, default=True)
     """The last claim brought all that it asked for: there may be more."""
     _starved: bool = field(init=False, default=False)
     """It could not ask for all: when a worker is free again, there may be more."""
-    _turns: Turns = field(init=False, default_factory=Turns)
+    _turns: Turns = field(init=False)
     _lanes: Lanes = field(init=False)
     _woken: asyncio.Event = field(init=False, default_factory=asyncio.Event)
     _draining: asyncio.Event = field(init=False, default_factory=asyncio.Event)
@@ -96,6 +98,7 @@ class Delivery:
     _stopped: asyncio.Event = field(init=False, default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
+        self._turns = Turns(self.heard)
         self._stopped.set()
         self._lanes = Lanes(self.workers, self.clock, self.wake)
 

@@ -1,5 +1,6 @@
 """Surroundings: what every session of the listener has in common."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,6 +18,13 @@ class Pile:
     """What lies about for clients that read no answers or ask for too much: octets of theirs and ours, all together."""
 
     octets: int = 0
+
+
+@dataclass(slots=True)
+class Pulse:
+    """When any client has last said anything, by the clock of the event loop."""
+
+    at: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +47,4 @@ class Setting:
     gate: Gate = field(default_factory=Gate)
     limits: Limits = field(default_factory=Limits)
     pile: Pile = field(default_factory=Pile)
+    pulse: Pulse = field(default_factory=Pulse)

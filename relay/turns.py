@@ -1,40 +1,64 @@
-"""Turns: long steps on the event loop, one in each of its rounds, so that whoever waits for an answer gets it between.
+"""Turns: long steps on the event loop, when they keep nobody waiting: whoever waits for an answer gets it between.
 
-Ten mails that became due at once and were prepared in one round would let every client wait for all ten, at each
-of its commands.
+1. One in each round of the loop: ten mails prepared in one round would let every client wait for all ten, at each
+   of its commands.
+2. While clients are talking, one in PATIENCE seconds: a burst of mail is answered first, and leaves right behind it.
+3. A load that lasts longer than BURST is no burst: then the first rule alone counts, so that the queue does not grow.
 """
 
 import asyncio
 import contextlib
+import math
 from collections import deque
+from collections.abc import Callable
+
+QUIET = 0.004
+"""Seconds without a word from any client after which none of them counts as talking."""
+PATIENCE = 0.02
+BURST = 2.0
 
 
 class Turns:
-    """A turnstile: `take` returns once in each round of the event loop, in the order of the asking."""
+    """A turnstile, in the order of the asking. `heard` tells when a client has last said anything (loop time)."""
 
-    def __init__(self) -> None:
-        self._taken = False
+    def __init__(self, heard: Callable[[], float] = lambda: -math.inf) -> None:
+        self._heard = heard
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._giving: asyncio.Handle | None = None
+        """Set from a turn that was taken until the next one may be."""
+        self._patient_until = self._burst_until = 0.0
 
     async def take(self) -> None:
-        """Wait for a turn; at once where nobody has taken that of this round."""
+        """Wait for a turn; at once where there is one."""
         loop = asyncio.get_running_loop()
-        if self._taken:
-            waiter = loop.create_future()
-            self._waiting.append(waiter)
-            await waiter  # cancelled, it is passed over
-            return
-        self._taken = True
-        loop.call_soon(self._next, loop)
-
-    def _next(self, loop: asyncio.AbstractEventLoop) -> None:
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-                loop.call_soon(self._next, loop)
+        if self._giving is None:
+            now = loop.time()
+            self._burst_until = now + BURST
+            if self._free(now):
+                self._giving = loop.call_soon(self._give, loop)
                 return
-        self._taken = False
+            self._giving = loop.call_later(QUIET, self._give, loop)
+        waiter = loop.create_future()
+        self._waiting.append(waiter)
+        await waiter  # cancelled, it is passed over
+
+    def _give(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._giving = None
+        while self._waiting and self._waiting[0].done():
+            self._waiting.popleft()
+        if not self._waiting:
+            return
+        if self._free(loop.time()):
+            self._waiting.popleft().set_result(None)
+            self._giving = loop.call_soon(self._give, loop)
+        else:
+            self._giving = loop.call_later(QUIET, self._give, loop)
+
+    def _free(self, now: float) -> bool:
+        if now - self._heard() < QUIET and now < min(self._patient_until, self._burst_until):
+            return False
+        self._patient_until = now + PATIENCE
+        return True
 
 
 async def within(event: asyncio.Event, seconds: float) -> bool:
