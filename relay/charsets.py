@@ -4,6 +4,8 @@ Only those on this list are decoded. Python knows others under the same kind of 
 away or are no charsets at all (undefined, idna, rot13, hex; library-traps, email package).
 """
 
+import codecs
+
 _SAME = """
     utf-8 utf8 us-ascii ascii latin-1 latin1 koi8-r koi8-u tis-620 cp874 cp437 cp850 cp852 cp866 mac-roman
     shift-jis sjis cp932 euc-jp iso-2022-jp iso-2022-jp-1 iso-2022-jp-2 iso-2022-jp-3 iso-2022-jp-ext
@@ -34,3 +36,21 @@ CODECS |= {f"{windows}{n}": f"cp{n}" for windows in ("windows-", "cp") for n in 
 def known(name: str) -> str:
     """Python's codec for a charset of mail (a language behind `*` is no part of it); "" for any other name."""
     return CODECS.get(name.lower().partition("*")[0].strip(), "")
+
+
+def read(octets: bytes, name: str, *, cut: bool = False) -> str:
+    """Octets as text; never fails. `cut`: more of them follow, so a letter at the end may be half.
+
+    Under no name, or one that says nothing, they are UTF-8 where they can be, else Latin-1: so they read the same
+    once we have named them unknown-8bit (RFC 1428).
+    """
+    codec = known(name)
+    if not codec:
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(octets, final=not cut)
+        except UnicodeDecodeError:
+            codec = "latin-1"
+    try:
+        return octets.decode(codec or "utf-8", "replace")
+    except LookupError:
+        return octets.decode("latin-1")

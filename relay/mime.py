@@ -163,9 +163,5 @@ def text_in(body: Body, part: Part, limit: int) -> str:
         data = b"".join(decoded(pieces(BytesBody(raw)), scheme))
     except Undecodable:
         data = raw
-    codec = charsets.known(part.type.parameters.get("charset", "utf-8")) or "latin-1"
-    try:
-        text = data.decode(codec, "replace")
-    except LookupError:
-        text = data.decode("latin-1")
+    text = charsets.read(data, part.type.parameters.get("charset", ""), cut=part.end - part.body > limit)
     return text.replace("\r\n", "\n").replace("\r", "\n")

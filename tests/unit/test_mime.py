@@ -301,10 +301,25 @@ def test_no_octets_make_it_fail(body, encoding):
         ("rot13", b"uryyb", "uryyb"),
         ("idna", b"h\xe9", "hé"),
         ("utf-8", b"\xff\xfe", "\ufffd\ufffd"),
+        ("unknown-8bit", b"h\xe9", "hé"),
+        ("unknown-8bit", "hé".encode(), "hé"),
     ],
 )
 def test_text_of(charset, octets, text):
     assert mime.text_of(parse_bytes(f"Content-Type: text/plain; charset={charset}\r\n\r\n".encode() + octets)) == text
+
+
+@pytest.mark.parametrize("octets", [b"h\xe9las", "hélas".encode(), b"h\xe9 \xc3\xa9", "é".encode() + b"\xc3", b"x"])
+def test_text_without_a_charset_reads_the_same_once_we_have_named_one(octets):
+    message = parse_bytes(b"Subject: x\r\n\r\n" + octets + b"\r\n")
+    for encoding in ("qp", "base64"):
+        made = mime.reencode(message, encoding).message
+        assert made.has("content-type")
+        assert mime.text_of(made) == mime.text_of(message)
+
+
+def test_half_a_letter_where_the_text_is_cut_is_no_other_charset():
+    assert mime.text_of(parse_bytes(b"Subject: x\r\n\r\n" + "aéé".encode() * 9), limit=4) == "aé\ufffd"
 
 
 def test_text_of_is_bounded_and_takes_the_first_plain_part():
