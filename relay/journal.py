@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from relay.entry import Attempt, Client, Entry, Outcome
-from relay.options import choice, option, text
+from relay.options import choice, option, path
 from relay.reply import Reply
 
 log = logging.getLogger("tracker-relay")
@@ -38,7 +38,7 @@ class LogOptions:
         choice("text", "json", "journal"),
     )
     level: str = option("info", "The least that is logged.", choice("debug", "info", "warning", "error"))
-    file: str = option("", "The file to append to; it may be rotated at any time. Empty: standard error.", text)
+    file: str = option("", "The file to append to; it may be rotated at any time. Empty: standard error.", path)
     addresses: str = option(
         "on",
         "on: mail addresses as they are; hash: a short hash, the same for the same address; off: none.",

@@ -62,6 +62,8 @@ def test_relative_paths_are_relative_to_the_file(tmp_path):
     assert configuration.next_hop.smtp_server == f"unix:{tmp_path}/mail.sock"
     assert configuration.next_hop.tls_ca_file == "/etc/ca.pem"
     assert read(tmp_path, HOP + "smtp_password = x\n").spool.path == f"{tmp_path}/var/spool"
+    assert read(tmp_path, HOP + "smtp_password = x\n").log.file == ""
+    assert read(tmp_path, "[log]\nfile = relay.log\n" + HOP + "smtp_password = x\n").log.file == f"{tmp_path}/relay.log"
 
 
 def test_which_file(monkeypatch):
