@@ -102,10 +102,10 @@ class _TcpServer(socketserver.ThreadingTCPServer):
 
 
 @contextlib.contextmanager
-def serving(zone, host="127.0.0.1"):
-    """The zone, served on a free port: `zone.port`."""
+def serving(zone, host="127.0.0.1", port=0):
+    """The zone, served on a free port, or on that one: `zone.port`."""
     for attempt in range(20):
-        udp = _UdpServer((host, 0), _Udp)
+        udp = _UdpServer((host, port), _Udp)
         try:
             tcp = _TcpServer((host, udp.server_address[1]), _Tcp)
             break

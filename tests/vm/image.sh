@@ -43,9 +43,12 @@ in_image systemctl --quiet enable tracker-relay
 
 step "configuration"
 etc=$root/etc/tracker-relay
-in_image openssl req -quiet -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost -addext subjectAltName=DNS:localhost \
-    -keyout /tmp/sink.key -out /etc/tracker-relay/ca.pem 2>/dev/null || in_image openssl req -x509 -newkey rsa:2048 -nodes \
-    -days 30 -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout /tmp/sink.key -out /etc/tracker-relay/ca.pem 2>/dev/null
+in_image openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=localhost \
+    -addext subjectAltName=DNS:localhost,DNS:mx.direct.test,DNS:mta-sts.direct.test \
+    -keyout /tmp/sink.key -out /etc/tracker-relay/ca.pem 2>/dev/null
+# An authority of the whole system as well: for the web server of MTA-STS policies, and for strangers' mail servers.
+install -D -m 644 "$etc/ca.pem" "$root/etc/ssl/certs/lab.pem"
+in_image openssl rehash /etc/ssl/certs
 install -m 640 "$here/guest/config.ini" "$etc/config.ini"
 in_image chgrp tracker-relay /etc/tracker-relay/config.ini
 (umask 077 && echo "pass word #1" > "$etc/smtp_password")
@@ -63,7 +66,7 @@ fi
 step "the laboratory"
 lab=$root/usr/lib/lab
 install -d "$lab" "$root/var/www/lab"
-cp "$here"/guest/*.py "$lab/"
+cp "$here"/guest/*.py "$checkout/tests/nameserver.py" "$lab/"
 cat "$root/tmp/sink.key" "$etc/ca.pem" > "$lab/sink.pem"
 cp "$here/guest/lab.wsgi" "$root/var/www/lab/"
 install -m 755 "$here/guest/lab.cgi" "$root/usr/lib/cgi-bin/lab.cgi"

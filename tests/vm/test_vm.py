@@ -19,7 +19,7 @@ CACHE = ROOT / "var" / "vm"
 SUITE = os.environ.get("VM_SUITE", "bookworm")
 PYTHONS = {"bookworm": "311", "trixie": "313"}
 ACCELERATION = os.environ.get("VM_ACCEL", "tcg")
-BOOT_SECONDS = 900
+BOOT_SECONDS = 1500
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 
 

@@ -72,6 +72,12 @@ def boolean(name, *, on):
     check(f"{name} can be switched", succeeds("setsebool", name, "on" if on else "off"))
 
 
+def configured(text, path="/etc/tracker-relay/config.ini"):
+    """The relay's configuration from now on; owner and mode stay."""
+    with open(path, "w") as file:
+        file.write(text)
+
+
 _RECORD = re.compile(r"type=(?:AVC|USER_AVC|SELINUX_ERR|USER_SELINUX_ERR) msg=audit\((\d+\.\d+):(\d+)\)")
 _CHANGE_OF_DOMAIN = re.compile(r"\{ (?:noatsecure|rlimitinh|siginh) \}")
 
@@ -92,3 +98,23 @@ def denials(since=0.0):
                 else:
                     rest.append(line.strip())
     return ours, webs, rest
+
+
+def account(what, allowed=None):
+    """No denial of the relay or the web server since the last time, but those that say `allowed`, which must be there."""
+    time.sleep(1)
+    ours, webs, rest = denials()
+    expected = [line for line in ours if allowed and allowed in line]
+    ours = [line for line in ours if line not in expected]
+    for line in [*ours, *webs]:
+        note(line)
+    counted = f"{len(ours)} of the relay, {len(webs)} of httpd, {len(rest)} of the rest of the system"
+    check(f"no denial of the relay: {what}", not ours, counted)
+    check(f"no denial of the web server: {what}", not webs, counted)
+    if allowed:
+        check(f"but what was asked for on purpose: {what}", expected, counted)
+
+
+def forget():
+    """What has been denied so far was asked for on purpose, and refused: no part of the next account."""
+    sh("sh", "-c", "systemctl kill -s USR1 auditd; sleep 1; rm -f /var/log/audit/audit.log.*")
