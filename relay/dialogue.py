@@ -28,6 +28,10 @@ SMALL = 65536
 """Octets of a mail up to which it is sent in one write, and another may wait behind it."""
 
 
+SHORTEST_HIDDEN = 6
+"""Characters of a secret that is taken out of replies."""
+
+
 class Stale(HopError):
     """the connection was gone before the server had said anything about this mail"""
 
@@ -89,6 +93,10 @@ class Dialogue(asyncio.Protocol):
         """Take the connection over from whoever made it."""
         self._transport = transport
         self._flowing.set()
+
+    def hide(self, *secrets: str) -> None:
+        """Let no reply show one of them; none so short that it may be a part of a word."""
+        self._replies.hidden = tuple(secret for secret in secrets if len(secret) >= SHORTEST_HIDDEN)
 
     # -- what the pool asks -------------------------------------------------------------------------
 

@@ -221,6 +221,7 @@ async def _one(
             if upstream.logs_in:
                 await _log_in(client, upstream, token, level, host, seen=seen)
             dialogue = _take_over(client, host, timeouts, wanted, level)
+            dialogue.hide(upstream.password.reveal(), token.reveal())
             dialogue.eager = not any(name in seen.greeting for name in FRAGILE)
             return dialogue
         except BaseException:

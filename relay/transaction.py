@@ -34,9 +34,13 @@ class Timeouts:
 
 
 class ReplyReader:
-    """Octets in, Replies out. Raises HopError for what is no SMTP reply, or one without end."""
+    """Octets in, Replies out. Raises HopError for what is no SMTP reply, or one without end.
+
+    `hidden` is left out of their text: what a server repeats of our secrets would go on into log and reports.
+    """
 
     def __init__(self) -> None:
+        self.hidden: tuple[str, ...] = ()
         self._rest = b""
         self._lines: list[str] = []
         self._code = 0
@@ -47,9 +51,11 @@ class ReplyReader:
         while (at := self._rest.find(b"\n")) >= 0:
             line, self._rest = self._rest[:at].rstrip(b"\r"), self._rest[at + 1 :]
             if self._line(line):
-                reply = Reply.read(self._code, "\n".join(self._lines))
+                text = "\n".join(self._lines)
+                for secret in self.hidden:
+                    text = text.replace(secret, "***")
                 self._lines = []
-                yield reply
+                yield Reply.read(self._code, text)
         if len(self._rest) > MAX_REPLY_LINE:
             raise HopError("the server sends a reply without end")
 

@@ -69,3 +69,12 @@ def test_a_line_and_a_reply_have_an_end():
         read(lines + b"250-x\r\n250 x\r\n")
     assert len(read(*[lines + b"250 x\r\n"] * 3)) == 3, "each has its own"
     assert (MAX_REPLY_LINE, MAX_REPLY_LINES) == (4096, 100)
+
+
+def test_a_secret_that_the_server_repeats_is_left_out():
+    reader = ReplyReader()
+    reader.hidden = ("Grue-xyzzy",)
+    [reply] = reader.feed(b"550-5.1.1 not for Grue-xyzzy\r\n550 5.1.1 nor (Grue-xyzzy)\r\n")
+    assert (reply.code, reply.status) == (550, "5.1.1")
+    assert "Grue" not in reply.text
+    assert reply.text.count("***") == 2
