@@ -19,6 +19,7 @@ class Hop:
 
     def __init__(self):
         self.subjects = []
+        self.mails = []
         self.delay = 0.0
         self.refuse = {}
         self.log_in = None
@@ -67,6 +68,7 @@ class Hop:
                 while (line := lines.readline()) != b".\r\n":
                     octets += line
                 time.sleep(self.delay)
+                self.mails.append(octets)
                 self.subjects.append(re.search(rb"Subject: (.*)\r", octets)[1].decode())
             elif line.startswith(b"QUIT"):
                 return

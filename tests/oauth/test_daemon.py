@@ -1,12 +1,10 @@
 """The daemon and the command together: a sign-in that ends holds mail, a new one frees it; nothing secret is left anywhere."""
 
-import asyncio
 import base64
 import re
 import ssl
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ import pytest
 from tests.e2e.daemon import daemon
 from tests.e2e.tools import until
 from tests.oauth.commands import fetch
-from tests.upstream.conftest import Peer
+from tests.upstream.conftest import Peer, in_a_thread
 
 __all__ = ["daemon"]
 
@@ -57,23 +55,8 @@ def peer(token_server, certificates):
         yield base64.b64encode(b'{"status":"400","schemes":"Bearer","scope":"https://mail.example.com/"}')
         return "535 5.7.8 not accepted"
 
-    made = Peer(certificate=context, auth="XOAUTH2", log_in=log_in)
-    loop, ready = asyncio.new_event_loop(), threading.Event()
-
-    def serve():
-        asyncio.set_event_loop(loop)
-        loop.run_until_complete(made.start())
-        ready.set()
-        loop.run_forever()
-        loop.run_until_complete(made.stop())
-        loop.close()
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    assert ready.wait(10)
-    yield made
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(10)
+    with in_a_thread(Peer(certificate=context, auth="XOAUTH2", log_in=log_in)) as made:
+        yield made
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import random
 import ssl
+import threading
 from dataclasses import dataclass, field
 
 import pytest
@@ -195,6 +196,29 @@ class Peer:
         if isinstance(answer, str) and answer.startswith("2") and octets:
             self.mails.append((tuple(rcpts), octets))
         return await self._act("dot", answer, reader, writer)
+
+
+@contextlib.contextmanager
+def in_a_thread(peer):
+    """The peer in an event loop of its own, for tests that have none."""
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+
+    def serve():
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(peer.start())
+        ready.set()
+        loop.run_forever()
+        loop.run_until_complete(peer.stop())
+        loop.close()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield peer
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
 
 
 class Stage:
