@@ -18,7 +18,7 @@ from relay.entry import Entry
 from relay.message import Body
 from relay.spool.protocol import Claim, Clock, Wanted
 
-FRESH = 1000
+FRESH = 200
 """Mails of one profile that lie ready as they came; further ones are looked up in the database."""
 FRESH_OCTETS = 4 << 20
 """Octets of these mails."""

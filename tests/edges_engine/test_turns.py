@@ -1,7 +1,10 @@
 """One long step in each round of the event loop (relay/turns.py)."""
 
 import asyncio
+from collections import Counter
 from itertools import pairwise
+
+import pytest
 
 from relay import turns
 from relay.turns import Turns
@@ -25,17 +28,22 @@ async def counted(*steps):
     return seen
 
 
-def test_each_has_a_round_of_its_own_in_the_order_of_the_asking():
-    turnstile = Turns()
+@pytest.mark.parametrize(("talking", "most"), [(True, 1), (False, turns.AT_ONCE)])
+def test_a_round_has_few_turns_and_one_while_clients_talk_in_the_order_of_the_asking(monkeypatch, talking, most):
+    monkeypatch.setattr(turns, "PATIENCE", 0.0)
 
-    async def step(done):
-        await turnstile.take()
-        done()
+    async def story():
+        turnstile = Turns(asyncio.get_running_loop().time if talking else lambda: 0.0)
 
-    seen = asyncio.run(counted(*[step] * 10))
-    assert [number for _, number in seen] == list(range(10))
-    rounds = [round for round, _ in seen]
-    assert len(set(rounds)) == 10
+        async def step(done):
+            await turnstile.take()
+            done()
+
+        return await counted(*[step] * 40)
+
+    seen = asyncio.run(story())
+    assert [number for _, number in seen] == list(range(40))
+    assert max(Counter(round for round, _ in seen).values()) == most
 
 
 def test_who_gives_up_keeps_nobody_waiting_and_the_next_one_waits_for_nobody():
