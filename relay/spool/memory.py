@@ -1,6 +1,7 @@
 """The memory engine: the promises of a spool without a disk. For tests, and as the meaning of the verbs."""
 
 import asyncio
+import heapq
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -76,19 +77,22 @@ class MemorySpool:
 
     def _claim(self, wanted: Wanted) -> list[Claim]:
         now = self._clock()
+        if wanted.id:
+            row = self._rows.get(wanted.id)
+            due = [row] if row and (not row.token or row.ready <= now) else []
+        else:
+            due = [row for row in self._rows.values() if row.ready <= now and self._asked(row.entry, wanted)]
         claims: list[Claim] = []
-        for row in sorted(self._rows.values(), key=lambda r: r.ready):
-            entry = row.entry
-            if wanted.id:
-                fit = entry.id == wanted.id and (not row.token or row.ready <= now)
-            else:
-                fit = entry.state is State.QUEUED and row.ready <= now and wanted.profile in ("", entry.profile)
-                fit = fit and entry.profile not in wanted.without
-            if fit and len(claims) < wanted.limit:
-                self._token += 1
-                row.token, row.ready = self._token, now + self._options.lease
-                claims.append(Claim(entry, row.body, self._token))
+        for row in heapq.nsmallest(wanted.limit, due, key=lambda row: row.ready):
+            self._token += 1
+            row.token, row.ready = self._token, now + self._options.lease
+            claims.append(Claim(row.entry, row.body, self._token))
         return claims
+
+    @staticmethod
+    def _asked(entry: Entry, wanted: Wanted) -> bool:
+        right = wanted.profile in ("", entry.profile) and entry.profile not in wanted.without
+        return right and entry.state is State.QUEUED
 
     def _held(self, claim: Claim) -> _Row:
         row = self._rows.get(claim.entry.id)
