@@ -126,8 +126,8 @@ def test_a_day_without_the_mail_server(house, soak, caplog):
     taken = [(at, int(mid.strip("<>").partition("@")[0])) for at, name, mid in network.taken if name == "main"]
     assert sorted(number for _, number in taken) == list(range(mails + 60)), "all delivered, each once"
     waited = [number for _, number in taken if number < mails]
-    late = max(abs(place - number) for place, number in enumerate(waited))
-    assert late <= 100, "the oldest first, but for those that are under way side by side"
+    late = max(abs(place - number) for place, number in enumerate(waited) if place >= 60)
+    assert late <= 100, "the oldest first, but for those that are under way, or were due just as it rose"
     done = max(at for at, number in taken if number < mails)
     assert done - up_at < 120 + mails * network.pace / 20 * 1.6, (
         "within two minutes, and the time that the mail itself takes"
