@@ -63,9 +63,11 @@ class Control:
             self._path.unlink(missing_ok=True)  # the spool's lock says that no other daemon is alive
             with unixsocket.short(str(self._path)) as name:
                 self._server = await asyncio.start_unix_server(self._serve, name, limit=LONGEST_REQUEST)
-            self._path.chmod(0o660)
+            unixsocket.give_mode(str(self._path), 0o660)
         except OSError as fault:
-            raise ConfigError(f"control socket {self._path}: {os.strerror(fault.errno or 0)}") from fault
+            raise ConfigError(
+                f"control socket {self._path}: {fault.strerror or os.strerror(fault.errno or 0)}"
+            ) from fault
 
     async def stop(self) -> None:
         """Listen no more; requests under way are cut off."""

@@ -104,7 +104,11 @@ class Listener:
             unixsocket.refuse_living(path)
             server = await loop.create_unix_server(factory, path, backlog=_BACKLOG)
         self._paths.append(listen.path)
-        os.chmod(listen.path, _SOCKET_MODE)
+        try:
+            unixsocket.give_mode(listen.path, _SOCKET_MODE)
+        except OSError:
+            server.close()
+            raise
         return server
 
     async def _take_over(self, listen: Listen) -> None:

@@ -16,8 +16,9 @@ import json
 import os
 import re
 import secrets
+import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from relay.dkim import sign
@@ -123,10 +124,31 @@ def _write(path: Path, pieces: Iterable[bytes], digest: "hashlib._Hash | None" =
 
 
 def _make_folders(path: Path) -> None:
-    """The Maildir and its folders, mode 0700, durable before any mail stands in them."""
-    missing = [folder for folder in (path / name for name in FOLDERS) if not folder.is_dir()]
-    if not missing:
-        return
+    """The Maildir and its folders, mode 0700, durable before any mail stands in them. Raises OSError."""
+    missing = [folder for folder in (path / name for name in FOLDERS) if not os.path.lexists(folder)]
+    if missing:
+        _make_missing(path, missing)
+    _refuse_foreign(path, path.stat())
+    for folder in (path / name for name in FOLDERS):
+        _refuse_foreign(folder, folder.lstat())
+
+
+def _refuse_foreign(folder: Path, status: os.stat_result) -> None:
+    """Mail goes into no folder that another user gave us or may change. Raises PermissionError."""
+    text = ""
+    if stat.S_ISLNK(status.st_mode):
+        text = "is a symbolic link: put the folder itself there"
+    elif not stat.S_ISDIR(status.st_mode):
+        text = "is no folder: move it away"
+    elif status.st_uid not in (0, os.geteuid()):
+        text = f"belongs to user {status.st_uid}: chown it to {os.geteuid()}"
+    elif status.st_mode & stat.S_IWOTH:
+        text = "may be written by others: chmod o-w it"
+    if text:
+        raise PermissionError(errno.EPERM, f"{folder} {text}")
+
+
+def _make_missing(path: Path, missing: Sequence[Path]) -> None:
     for parent in (*reversed(path.parents), path):
         if not parent.is_dir():
             parent.mkdir(mode=0o700, exist_ok=True)

@@ -45,6 +45,18 @@ def refuse_living(path: str) -> None:
     raise OSError(errno.EADDRINUSE, "in use", path)
 
 
+def give_mode(path: str, mode: int) -> None:
+    """Give the socket just bound at `path` this mode, never what was put in its place since. Raises OSError."""
+    descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
+            raise FileExistsError(errno.EEXIST, "somebody put something else in its place", path)
+        os.chmod(f"/proc/self/fd/{descriptor}", mode)  # what we looked at, whatever has the name by now
+    finally:
+        os.close(descriptor)
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """The user at the other end, as the kernel knew him when he connected."""

@@ -1,6 +1,7 @@
 """Aside: the folder `corrupt` of a spool, where damaged mail waits for a person; nothing there is read again."""
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -15,7 +16,7 @@ from relay.spool import folder
 from relay.spool.files import BodyFiles
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Aside:
@@ -58,7 +59,10 @@ class Aside:
         folder.sync_folder(self.path)
 
     def _file(self, name: str, octets: bytes) -> None:
-        with open(os.open(self.path / name, _FLAGS, 0o600), "wb") as file:
+        path = self.path / name
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)  # of a start that was cut off; of a link the name goes, and not what it leads to
+        with open(os.open(path, _FLAGS, 0o600), "wb") as file:
             file.write(octets)
             file.flush()
             os.fsync(file.fileno())

@@ -8,7 +8,9 @@
 """
 
 import contextlib
+import errno
 import os
+import stat
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -46,6 +48,7 @@ class Room:
         self._used: Mapping[str, int] = {}
         self._state = "open"
         self._said: dict[str, float] = {}
+        self._warned = False
 
     # -- may it come in ------------------------------------------------------------------------------
 
@@ -162,6 +165,8 @@ class Room:
 
     def release(self) -> bool:
         """Give the reserve back to the disk; False when there is none."""
+        if self._foreign():
+            return False
         released = False
         with contextlib.suppress(OSError):
             for name in os.listdir(self._reserve):
@@ -177,6 +182,8 @@ class Room:
         self._refresh()
         if self._taken or self._free < self._needed or self._inodes < self._keep_inodes + _FILES:
             return
+        if self._foreign():
+            return
         with contextlib.suppress(OSError):
             self._reserve.mkdir(0o700, exist_ok=True)
             for number in range(_FILES):
@@ -184,10 +191,27 @@ class Room:
             self._taken = True
             self._looked = float("-inf")
 
-    def _fill_file(self, path: Path, octets: int) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    def _foreign(self) -> bool:
+        """What lies there was put there by somebody else: a link could lead out of the spool."""
         try:
-            if octets and os.fstat(descriptor).st_size < octets:
+            status = os.lstat(self._reserve)
+        except OSError:
+            return False
+        if stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid():
+            return False
+        if not self._warned:
+            journal.warning("", f"{self._reserve} is no folder of ours: there is no reserve until it is moved away")
+            self._warned = True
+        return True
+
+    def _fill_file(self, path: Path, octets: int) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:  # it is another's file as well: unlinked below
+                raise FileExistsError(errno.EEXIST, "a second name")
+            if octets and status.st_size < octets:
                 os.posix_fallocate(descriptor, 0, octets)
         except OSError:
             os.unlink(path)

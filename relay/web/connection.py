@@ -136,7 +136,7 @@ class Server:
             sock.close()
             raise
         self._paths.append(listen.path)
-        os.chmod(listen.path, _SOCKET_MODE)
+        unixsocket.give_mode(listen.path, _SOCKET_MODE)
         loop = asyncio.get_running_loop()
         server = await loop.create_unix_server(lambda: self._protocol(trusted=True), sock=sock, backlog=_BACKLOG)
         self._servers.append(server)
