@@ -228,6 +228,12 @@ def _with_host(name: str, repair: bytes, field: Field) -> Field:
     return Field(_EMPTY_HOST.sub(repair, field.raw)) if field.name == name else field
 
 
+def mark(message: Message, gateway_id: str, entry_id: str) -> Message:
+    """Our trace field alone: what we wrote ourselves was received from nobody, and must not come back either."""
+    ours = f"{TRACE_FIELD}: {gateway_id} id={entry_id}\r\n"
+    return message.prepend(ours.encode("ascii"))
+
+
 def _prepend_trace(message: Message, stamp: Stamp) -> Message:
     ours = f"{stamp.gateway_id} id={stamp.id}"
     if any(field.text == ours for field in message.get_all(TRACE_FIELD)):

@@ -12,6 +12,7 @@ from relay.address import Address
 from relay.changelines import change_lines
 from relay.dialects import Facts, facts_of
 from relay.entry import Cause, Disposition, Entry, Outcome
+from relay.headers import mark
 from relay.mail import Dropped, Mail, Note, Recipient, Refusal
 from relay.message import Body, Message, parse
 from relay.people import Users
@@ -89,6 +90,7 @@ def prepare_read(reading: Reading, setting: Setting, *, first_of_event: bool) ->
     entry, profile = reading.entry, reading.profile
     mail = Mail(entry.envelope, reading.message)
     if entry.report:
+        mail = mail.with_message(mark(mail.message, setting.gateway_id, entry.id))
         return Prepared(routes_of(mail, reading, setting), chosen=reading.chosen)
     if not profile.policy.smtp_enabled:
         dropped = (Dropped(r, "smtp_enabled", "smtp_enabled is false") for r in entry.envelope.recipients)
