@@ -81,6 +81,10 @@ class ProfileLimits:
     accept_per_day: int = option(0, "Mails taken from trackers in a day; 0: no limit", integer(0, _MOST))
 
 
+_ROUNDING = 1e-9
+"""What sinks in several steps may leave this much of a level that has sunk to nothing."""
+
+
 class Meter:
     """How much was taken, by whom: a level for each, which sinks with time (a leaky bucket)."""
 
@@ -91,7 +95,7 @@ class Meter:
         """Take one of `limit` in `seconds`, at the time `now`; False, and nothing is taken, when there is none left."""
         level, at = self._levels.get(key, (0.0, now))
         level = max(level - max(now - at, 0.0) * limit / seconds, 0.0)
-        taken = level + 1 <= limit
+        taken = level + 1 <= limit + _ROUNDING
         self._levels[key] = (level + taken, now)
         return taken
 
