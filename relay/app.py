@@ -50,7 +50,7 @@ from relay.retry import RetryOptions
 from relay.routing import Route, Upstream
 from relay.startlines import announce, start_line
 from relay.statuspage import Sources, StatusPage
-from relay.surroundings import Pulse
+from relay.surroundings import Pile, Pulse
 from relay.surroundings import Setting as ListenerSetting
 from relay.systemd import Systemd
 from relay.tlsa import Published
@@ -86,7 +86,7 @@ class Relay:
             configuration.timeouts, self.setting.hostname, time.time, self.tokens, published, self.spool
         )
         self.reports = Reports(self.spool, _id, self.setting.hostname)
-        self.pulse = Pulse()
+        self.pulse, self.pile = Pulse(), Pile()
         self.delivery = Delivery(
             self.spool,
             self._prepare,
@@ -138,6 +138,7 @@ class Relay:
             self.duplicates,
             self.gate,
             limits_of(self.configuration, self.meter),
+            pile=self.pile,
             pulse=self.pulse,
         )
 

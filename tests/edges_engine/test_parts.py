@@ -53,6 +53,21 @@ def test_whoever_sees_the_listener_may_ask_the_daemon(made, monkeypatch):
     assert [row["name"] for row in answered] == ["outbox"]
 
 
+def test_a_reload_keeps_what_all_clients_share(made):
+    """What lies about for those who are connected still counts for those who come now: one bound, not one for each reload."""
+    before = made.listener.setting
+
+    async def story():
+        assert not made.reload().faults
+
+    asyncio.run(story())
+    after = made.listener.setting
+    assert after is not before
+    assert (after.pile, after.pulse, after.duplicates) == (before.pile, before.pulse, before.duplicates)
+    assert after.pile is before.pile
+    assert after.pulse is before.pulse
+
+
 @pytest.mark.parametrize("fault", [FileNotFoundError(2, "gone"), ssl.SSLError("bad key"), UnicodeError("not UTF-8")])
 def test_a_reload_that_can_not_make_the_gate_changes_nothing(made, monkeypatch, fault):
     """The files behind it may change between `check` and the moment when they are read for use."""
