@@ -15,7 +15,6 @@ from relay.transfer import canonical, decoded
 
 SMALL = 262144
 """Octets up to which a part is re-encoded at once instead of while it is read."""
-IDENTITY = ("7bit", "8bit", "binary")
 _WIDE = ("utf-16", "utf-32", "ucs-2", "ucs-4", "iso-10646")
 
 

@@ -12,12 +12,12 @@ from functools import partial
 from itertools import takewhile
 
 from relay import change, fields
-from relay.change import IDENTITY, Change
+from relay.change import Change
 from relay.fields import Unfit
 from relay.message import Body, Field, Message, pieces
 from relay.patch import Edit, Kept, has_long_line, is_ascii
 from relay.scan import Part, TooComplex, scan
-from relay.transfer import Undecodable, decoded, is_long
+from relay.transfer import IDENTITY, Undecodable, decoded, is_long
 
 
 def seven_bit(message: Message) -> Message | None:

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from relay import change, charsets
-from relay.change import IDENTITY, Change, content, recode
+from relay.change import Change, content, recode
 from relay.message import Body, BytesBody, Message, pieces
 from relay.patch import is_ascii
 from relay.scan import Part, TooComplex, scan
-from relay.transfer import LONGEST_ENCODED, Survey, Undecodable, decoded, legal_qp, uncovers
+from relay.transfer import IDENTITY, LONGEST_ENCODED, Survey, Undecodable, decoded, legal_qp, uncovers
 
 _NAMES = {"qp": "quoted-printable", "base64": "base64"}
 

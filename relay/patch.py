@@ -7,6 +7,7 @@ from typing import Protocol
 
 from relay.message import PIECE, Body, BytesBody, Message, SliceBody, at_hand, pieces
 from relay.transfer import (
+    IDENTITY,
     LONGEST_LINE,
     base64_length,
     base64_lines,
@@ -18,7 +19,6 @@ from relay.transfer import (
 )
 
 _ASCII = ("base64", "quoted-printable")
-_IDENTITY = ("", "7bit", "8bit", "binary")
 
 
 class Stretch(Protocol):
@@ -112,7 +112,7 @@ class Recode:
         """The octets themselves when there are few, else still the recipe."""
         if self.stop - self.start > limit:
             return self
-        if self.wanted == "base64" and self.scheme in _IDENTITY:  # as most mail is: without the steps of a stream
+        if self.wanted == "base64" and self.scheme in ("", *IDENTITY):  # as most mail is: without the steps of a stream
             data = self.source.read(self.start, self.stop)
             if len(data) == self.stop - self.start and (not self.text or is_canonical(data)):
                 return Literal(self._close(base64_lines(data)))

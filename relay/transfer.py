@@ -26,6 +26,10 @@ _TOKEN = re.compile(rb"=[0-9A-F]{2}|[^=]")
 _ILLEGAL_QP = re.compile(rb"[ \t]\r?\n|=(?![0-9A-Fa-f]{2}|\r\n)|[^\t\r\n -~]")
 
 
+IDENTITY = ("7bit", "8bit", "binary")
+"""The transfer encodings that leave octets as they are (RFC 2045 6.2)."""
+
+
 class Undecodable(ValueError):
     """the octets are not in the transfer encoding that the part declares"""
 
