@@ -14,19 +14,11 @@ PROOFS = ("none", "pkix", "dane", "pin")
 _UNPROVEN = ("none", "opportunistic")
 
 
-class Options(Protocol):
+class Options(services.Options, Protocol):
     """The options of a next hop that speak of TLS."""
 
     @property
-    def smtp_server(self) -> str: ...  # noqa: D102 - as routing.NextHopOptions declares them
-    @property
-    def smtp_port(self) -> int | None: ...  # noqa: D102
-    @property
-    def use_tls(self) -> bool | None: ...  # noqa: D102
-    @property
-    def tls(self) -> str: ...  # noqa: D102
-    @property
-    def tls_verify(self) -> bool: ...  # noqa: D102
+    def tls_verify(self) -> bool: ...  # noqa: D102 - as routing.NextHopOptions declares them
     @property
     def tls_proof(self) -> str: ...  # noqa: D102
     @property
