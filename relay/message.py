@@ -284,7 +284,8 @@ def parse(source: Body, limit: int = MAX_HEADER + 1) -> Message:
     """
     if isinstance(source, BytesBody):
         if not source.parsed:
-            source.parsed.append(_parse(source, limit))
+            # Of another body of the same octets: one that is its own source keeps itself, until the collector comes.
+            source.parsed.append(_parse(BytesBody(source.data), limit))
         return source.parsed[0]
     return _parse(source, limit)
 
