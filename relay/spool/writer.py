@@ -6,15 +6,16 @@ pages in memory and two threads that hand the interpreter to and fro at each sta
 the statements; the commit, and all that may take long, runs in the thread. Never both at once. With one
 connection SQLite's race between a checkpoint and another writer's commit (mended in 3.51.3) has no second party.
 
-The checkpoint is ours too, after the answers have gone out: SQLite's own would keep quiet about a
-disk that fails. After any failed write the thread is in doubt. The kernel tells of one only once and
-takes the lost pages for clean, so nothing is believed, read or answered until everything committed
-has been written anew from the log, synced, and the log begun afresh. A database that SQLite finds
-damaged is replaced by what can be read of it (`rebuild.py`), and the work goes on.
+The checkpoint is ours too, after the answers have gone out, and behind a burst of mail, not in it: SQLite's own
+would keep quiet about a disk that fails. After any failed write the thread is in doubt. The kernel tells of one only
+once and takes the lost pages for clean, so nothing is believed, read or answered until everything committed has been
+written anew from the log, synced, and the log begun afresh. A database that SQLite finds damaged is replaced by what
+can be read of it (`rebuild.py`), and the work goes on.
 """
 
 import asyncio
 import contextlib
+import math
 import queue
 import sqlite3
 import threading
@@ -33,7 +34,11 @@ _BATCH = 500
 PATIENCE = 0.01
 """Seconds that an operation for which nobody waits is kept for others to share its commit with."""
 LOG_SIZE = 4 << 20
-"""Octets of SQLite's log (-wal) that lead to a checkpoint, and that its file keeps."""
+"""Octets of SQLite's log (-wal) that lead to a checkpoint when no new mail comes, and that its file keeps."""
+LOG_MOST = 32 << 20
+"""Octets that lead to one at any time: everybody waits for it, some ten milliseconds."""
+QUIET = 0.05
+"""Seconds without new mail after which none is coming."""
 IDLE = 1.0
 """Seconds without a change after which the log is emptied."""
 MEND_PAUSE = 1.0
@@ -87,6 +92,8 @@ class Writer:
         self._damage: BaseException | None = None
         self._mend_at = 0.0
         self._emptied = True
+        self._mail_at = -math.inf
+        """When new mail was last given (loop time)."""
         self._resting: asyncio.TimerHandle | None = None
         self.commits = 0
         self.after_commit: list[Callable[[], None]] = []
@@ -124,6 +131,8 @@ class Writer:
         if self._closed:
             raise SpoolError("spool: it is closed")
         future = self._loop.create_future()
+        if not needed:
+            self._mail_at = self._loop.time()
         self._waiting.append(_Asked(operation, future, needed))
         self._schedule(patient=patient)
         return await future
@@ -159,8 +168,7 @@ class Writer:
         work, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
         self._busy = True
         self._idle.clear()
-        connection = self._connection
-        if connection is None or self._trouble or self._damage:
+        if (connection := self._connection) is None or self._trouble or self._damage:
             self._jobs.put(lambda: self._serve(work))
             return
         try:
@@ -228,10 +236,8 @@ class Writer:
 
     def _transact(self, work: list[_Asked]) -> list[Any]:
         """What each operation brought, all in one transaction; when that fails, each in its own."""
-        connection = self._certain()
-        if connection is None:
-            fault = SpoolError(f"spool: {self._trouble}; nothing is taken until that has ended")
-            return [fault] * len(work)
+        if (connection := self._certain()) is None:
+            return [SpoolError(f"spool: {self._trouble}; nothing is taken until that has ended")] * len(work)
         try:
             return self._attempt(connection, work)
         except Exception as fault:
@@ -318,8 +324,9 @@ class Writer:
             self._connection = None
 
     def _log_is_due(self) -> bool:
+        most = LOG_SIZE if self._loop.time() - self._mail_at > QUIET else LOG_MOST
         with contextlib.suppress(OSError):  # there is no log yet
-            return self._log.stat().st_size > LOG_SIZE
+            return self._log.stat().st_size > most
         return False
 
     def _checkpoint(self, mode: str = "PASSIVE") -> None:
@@ -385,10 +392,9 @@ def _resolve(futures: "list[asyncio.Future[Any] | None]", done: list[Any]) -> No
         if future is None:
             if isinstance(result, BaseException):
                 journal.fault("the spool's writer", result)
+        elif future.done():  # nobody waits any more
             continue
-        if future.done():
-            continue
-        if isinstance(result, BaseException):
+        elif isinstance(result, BaseException):
             future.set_exception(result)
         else:
             future.set_result(result)

@@ -98,7 +98,7 @@ def test_while_the_disk_fails_nothing_is_taken_and_it_mends_by_itself(sqlite, ru
 
 
 def test_a_checkpoint_that_fails_is_noticed(sqlite, run, planted, caplog, monkeypatch):
-    monkeypatch.setattr(writer, "LOG_SIZE", 0)
+    monkeypatch.setattr(writer, "LOG_MOST", 0)
 
     async def story():
         async with sqlite.open() as spool:
@@ -173,8 +173,9 @@ def test_a_file_that_will_not_go_spoils_no_settlement(sqlite, run, monkeypatch):
     run(story())
 
 
-def test_the_log_stays_small(sqlite, run):
+def test_the_log_stays_small(sqlite, run, monkeypatch):
     """10,000 mails through the spool: SQLite's log is begun afresh again and again, and empty after closing."""
+    monkeypatch.setattr(writer, "LOG_MOST", writer.LOG_SIZE)
 
     async def story():
         sizes = []
@@ -186,6 +187,33 @@ def test_the_log_stays_small(sqlite, run):
                 sizes.append((sqlite.folder / "spool.sqlite-wal").stat().st_size)
         assert max(sizes[1:]) < 3 * writer.LOG_SIZE
         assert not (sqlite.folder / "spool.sqlite-wal").exists()
+
+    run(story())
+
+
+def test_the_log_is_moved_into_the_database_behind_a_burst_of_mail_not_in_it(sqlite, run, planted, monkeypatch):
+    """Everybody waits for a checkpoint: in a burst only a log of LOG_MOST octets leads to one."""
+    checkpoint = "PRAGMA wal_checkpoint(PASSIVE)"
+    monkeypatch.setattr(writer, "LOG_SIZE", 100_000)
+    monkeypatch.setattr(writer, "LOG_MOST", 1_000_000)
+    monkeypatch.setattr(writer, "QUIET", 0.2)
+    monkeypatch.setattr(writer, "IDLE", 60.0)
+
+    async def story():
+        log = sqlite.folder / "spool.sqlite-wal"
+        async with sqlite.open() as spool:
+            while log.stat().st_size < 600_000:
+                await sqlite.put(spool, octets=b"y" * 20_000)
+            assert checkpoint not in planted.said
+            [claim] = await spool.claim(Wanted(), 0)
+            await asyncio.sleep(writer.QUIET * 1.5)
+            await spool.settle([claim], (replace(claim.entry, state=State.DONE), None))
+            assert planted.said.count(checkpoint) == 1, "no new mail came, and the log is over LOG_SIZE"
+            grown = log.stat().st_size
+            while planted.said.count(checkpoint) == 1 and grown < 3_000_000:
+                grown = log.stat().st_size
+                await sqlite.put(spool, octets=b"y" * 20_000)
+            assert grown < 1_200_000, "in a burst it is due at LOG_MOST"
 
     run(story())
 
