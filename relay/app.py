@@ -96,7 +96,7 @@ class Relay:
             random.random,
             self.reports,
             profiles=lambda: [profile.name for profile in self.setting.profiles],
-            heard=lambda: self.pulse.at,
+            heard=lambda: self.pulse.heard,
         )
         self.duplicates, self.meter = Duplicates(), Meter()
         self.gate = gate_of(configuration.listener)

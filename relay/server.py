@@ -245,6 +245,8 @@ class Session(Connection):
 
     async def _finish(self, reception: _Reception) -> None:
         """Answer the final dot."""
+        pulse = self.setting.pulse
+        pulse.waiting += 1
         try:
             reply = reception.refusal or await self._keep(reception.transaction, reception.draft)
         except SpoolFull:
@@ -255,6 +257,7 @@ class Session(Connection):
         finally:
             reception.draft.discard()  # does nothing once the spool has it
             self.mail_begun = None
+            pulse.waiting, pulse.at = pulse.waiting - 1, self.loop.time()
         if reply.positive:
             self.worked()
             self.answer(reply)
@@ -309,7 +312,7 @@ class Session(Connection):
         async def keep() -> str:
             mine = setting.assigned(entry, mail)
             await setting.spool.put(mine, draft)
-            journal.accepted(mine)
+            self.loop.call_soon(journal.accepted, mine)  # behind the answers of all whose mail this commit holds
             setting.queued()
             return mine.id
 

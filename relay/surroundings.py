@@ -22,9 +22,17 @@ class Pile:
 
 @dataclass(slots=True)
 class Pulse:
-    """When any client has last said anything, by the clock of the event loop."""
+    """Whether clients are talking, by the clock of the event loop."""
 
     at: float = -math.inf
+    """When any of them has last said anything, or was answered for a mail."""
+    waiting: int = 0
+    """Who waits to hear that a mail is kept: it is we who are silent, not they."""
+
+    @property
+    def heard(self) -> float:
+        """Until when they were talking: `inf` while they wait for us."""
+        return math.inf if self.waiting else self.at
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The dialogue over real sockets. Rows of the table of library faults carry their number."""
 
 import asyncio
+import math
 import smtplib
 
 import pytest
@@ -199,5 +200,25 @@ def test_A11_no_client_waits_for_a_look_up_of_our_name(stage, run, monkeypatch):
         async with stage.listening(), stage.client() as talk:
             assert talk.greeting == "220 gw.example.com ESMTP"
             assert "SIZE 52428800" in talk.offers
+
+    run(story)
+
+
+@pytest.mark.parametrize("fault", [None, RuntimeError("broken")], ids=["kept", "not kept"])
+def test_a_client_that_waits_for_its_250_counts_as_talking(stage, run, fault):
+    """Long steps wait for clients that talk; who is silent because we owe an answer does not make room for them."""
+
+    async def story():
+        async with stage.listening() as listener, stage.client() as talk:
+            pulse = listener.setting.pulse
+            stage.spool.gate, stage.spool.fault = asyncio.Event(), fault
+            asking = asyncio.create_task(talk.mail(b"Subject: hi\r\n\r\nhello\r\n.\r\n"))
+            while not stage.spool.begun:
+                await asyncio.sleep(0.001)
+            assert pulse.heard == math.inf
+            before = asyncio.get_running_loop().time()
+            stage.spool.gate.set()
+            await asking
+            assert before <= pulse.heard <= asyncio.get_running_loop().time()
 
     run(story)
