@@ -1,19 +1,22 @@
 """./test mutation: every mutant of the modules below has to make a test fail.
 
 The tests of a module are collected once; each mutant is a fork of that process whose functions have its
-code. One that changes what a module does when it is loaded gets a process of its own. Those in
-`equivalent.txt` change nothing that anybody could see, with the reason; they do not count.
+code, and runs those tests that came to the changed function when nothing was changed. One that changes
+what a module does when it is loaded gets a process of its own, and all tests. Those in `equivalent.txt`
+change nothing that anybody could see, with the reason; they do not count.
 """
 
 import argparse
 import importlib
 import importlib.abc
 import importlib.util
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -30,8 +33,10 @@ TESTS = {
     "address": ("tests/unit/test_address.py", "tests/edges/test_paths.py"),
     "rewrite": ("tests/unit/test_rewrite.py", "tests/unit/test_changelines.py", "tests/acceptance"),
     "transaction": ("tests/unit/test_transaction.py", "tests/unit/test_reply_reader.py"),
-    "retry": ("tests/unit/test_retry.py", "tests/edges_engine/test_delivery_reports.py"),
-    "server": ("tests/edges/test_transcript.py", "tests/edges/test_server.py", "tests/edges/test_data.py", "tests/edges/test_paths.py", "tests/edges/test_errors_counted.py", "tests/edges/test_chunks.py", "tests/edges/test_duplicates.py", "tests/edges/test_gate.py"),
+    "retry": ("tests/unit/test_retry.py", "tests/unit/test_retry_asked.py", "tests/unit/test_retry_words.py", "tests/unit/test_config.py", "tests/edges_engine/test_delivery_reports.py"),
+    "dataphase": ("tests/unit/test_dataphase.py", "tests/edges/test_data.py"),
+    "server": ("tests/edges/test_transcript.py", "tests/edges/test_server.py", "tests/edges/test_data.py", "tests/edges/test_paths.py", "tests/edges/test_errors_counted.py", "tests/edges/test_limits.py", "tests/edges/test_chunks.py", "tests/edges/test_duplicates.py", "tests/edges/test_gate.py"),
+    "connection": ("tests/edges/test_errors_counted.py", "tests/edges/test_server.py", "tests/edges/test_mapped.py", "tests/edges/test_transcript.py", "tests/edges/test_chunks.py", "tests/edges/test_gate.py", "tests/edges/test_handed_over.py", "tests/edges/test_connections.py"),
 }  # fmt: skip
 """Which tests prove which module: the quick ones first."""
 ARGUMENTS = ("-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:randomly", "--timeout", "60")
@@ -83,9 +88,7 @@ def put_on(module, mutant):
             function.__code__ = code
     except ValueError:
         return False
-    for one in vars(module).values():
-        if hasattr(one, "cache_clear"):
-            one.cache_clear()
+    forget(module)
     return True
 
 
@@ -100,11 +103,12 @@ class InForks:
     def pytest_runtestloop(self, session):
         module = importlib.import_module(f"relay.{self.name}")
         assert not self._fork(session, lambda: True), "the tests fail without any mutant"
+        self.reached = self._recorded(session, module)
         for mutant in self.wanted:
             if not mutant.where:
                 self.left.append(mutant)
                 continue
-            outcome = self._fork(session, lambda mutant=mutant: put_on(module, mutant))
+            outcome = self._fork(session, lambda mutant=mutant: put_on(module, mutant), mutant.where)
             if outcome == NOT_HERE:
                 self.left.append(mutant)
             elif outcome == 0:
@@ -113,27 +117,83 @@ class InForks:
             tell(self.name, mutant, outcome)
         return True
 
-    def _fork(self, session, prepare):
+    def _recorded(self, session, module):
+        """The functions of the module that each test comes to, in the order of the tests."""
+        reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
             os.setsid()
-            nothing = os.open(os.devnull, os.O_RDWR)
-            for descriptor in (0, 1, 2):
-                os.dup2(nothing, descriptor)
+            os.close(reading)
+            silent()
+            try:
+                found = [sorted(came_to(module, lambda item=item: self._run(item, None))) for item in session.items]
+                with os.fdopen(writing, "w") as out:
+                    json.dump(found, out)
+            finally:
+                os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as answer:
+            found = json.load(answer)
+        ended(pid)
+        return list(map(set, found))
+
+    def _fork(self, session, prepare, where=""):
+        pid = os.fork()
+        if pid == 0:
+            os.setsid()
+            silent()
             status = BROKEN
             try:
-                status = NOT_HERE if not prepare() else self._tested(session)
+                status = NOT_HERE if not prepare() else self._tested(session, where)
             finally:
                 os._exit(status)
         return ended(pid)
 
-    def _tested(self, session):
-        for number, item in enumerate(session.items):
-            following = session.items[number + 1] if number + 1 < len(session.items) else None
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+    def _tested(self, session, where):
+        items = session.items
+        if where:
+            items = [item for item, reached in zip(items, self.reached, strict=True) if where in reached]
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            self._run(item, following)
             if session.testsfailed:
                 return 1
         return 0
+
+    def _run(self, item, following):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+
+
+def silent():
+    """Nothing of what this process says is heard."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+
+
+def came_to(module, work):
+    """The qualified names of the module's functions that run while `work` does; what stands within one is a part of it."""
+    found = set()
+
+    def note(frame, event, _argument):
+        if event == "call" and frame.f_code.co_filename == module.__file__:
+            found.add(frame.f_code.co_qualname.partition(".<locals>")[0])
+
+    forget(module)
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    return found
+
+
+def forget(module):
+    """Empty what its functions remember."""
+    for one in vars(module).values():
+        if hasattr(one, "cache_clear"):
+            one.cache_clear()
 
 
 NOT_HERE, BROKEN = 77, 78
