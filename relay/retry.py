@@ -153,9 +153,9 @@ def unanswered(entry: Entry, mail: Mail) -> Mail:
 
 
 def delay(tries: int, schedule: RetryOptions, jitter: float) -> float:
-    """The pause after that many failed tries: `first`, doubled each time, never above `longest`."""
+    """The pause after that many failed tries, one or more: `first`, doubled each time, never above `longest`."""
     ceiling = max(schedule.first, schedule.longest / (1 + SPREAD))
-    planned = min(schedule.first * 2.0 ** min(max(tries - 1, 0), 64), ceiling)
+    planned = min(schedule.first * 2.0 ** min(tries - 1, 64), ceiling)
     return min(planned * (1 + SPREAD * jitter), schedule.longest)
 
 
@@ -208,7 +208,7 @@ def _unanswered(entry: Entry, attempts: Sequence[Attempt], answers: Sequence[Out
 def _since(entry: Entry) -> float:
     """When this mail's life began: as it was accepted, or anew when a person released it."""
     released = (event.at for event in entry.events if event.kind == "released")
-    return max(entry.received_at, *released, 0.0)
+    return max((entry.received_at, *released))
 
 
 def life_ends(entry: Entry, schedule: RetryOptions) -> float:
@@ -295,9 +295,9 @@ def _in_life(at: float, entry: Entry, since: float) -> bool:
 
 def _pause_before(entry: Entry, open_: Sequence[Outcome], since: float, schedule: RetryOptions, jitter: float) -> float:
     """The pause of the schedule; not shorter than any of these asks for; exactly that where they only line up."""
-    asked = max((asked_pause(outcome.reply) or 0.0 for outcome in open_), default=0.0)
+    asked = max(asked_pause(outcome.reply) or 1.0 for outcome in open_)
     if all(outcome.cause is Cause.TURN for outcome in open_):
-        return min(max(asked, 1.0), schedule.longest)
+        return min(asked, schedule.longest)
     return min(max(delay(_tries(entry, open_, since), schedule, jitter), asked), schedule.longest)
 
 
@@ -320,7 +320,8 @@ def _tries(entry: Entry, open_: Sequence[Outcome], since: float) -> int:
         if _in_life(attempt.at, entry, since):
             origins = {outcome.origin for outcome in attempt.outcomes} & waiting
             counts.update((origin, attempt.upstream) for origin in origins)
-    return max(counts.values(), default=0)
+    # None is counted where a clock set back shows the try of just now before the life that it is of.
+    return max(counts.values(), default=1)
 
 
 def _shortened(outcome: Outcome) -> Outcome:

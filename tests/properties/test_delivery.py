@@ -119,7 +119,7 @@ def test_promise_2_every_recipient_ends_exactly_one_way(life, schedule, report):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.floats(1, 1e6), st.floats(1, 1e6), st.integers(0, 10_000), st.floats(0, 1))
+@given(st.floats(1, 1e6), st.floats(1, 1e6), st.integers(1, 10_000), st.floats(0, 1))
 def test_pauses_never_pass_longest_and_grow(first, longest, tries, jitter):
     schedule = RetryOptions(first=first, longest=longest)
     pause = retry.delay(tries, schedule, jitter)

@@ -66,7 +66,7 @@ def test_a_deferred_recipient_waits_and_the_others_stay_answered():
     assert decision.entry.reason == "b@example.org: 451 4.7.1 later"
     assert decision.failures == (refused("a@example.org"),)
     again = next_form(decision.entry, refused("a@example.org"), relayed("b@example.org"), now=BORN + 62)
-    assert again.entry.state is State.DONE
+    assert (again.entry.state, again.entry.reason) == (State.DONE, "")
     assert again.failures == ()
     assert [o.disposition for o in again.entry.answered] == [Disposition.REFUSED, Disposition.RELAYED]
 
@@ -132,20 +132,6 @@ def test_refused_paths_are_reported_once_and_stand_in_the_history():
     assert second.entry.state is State.DONE
 
 
-@pytest.mark.parametrize(
-    ("path", "status"),
-    [
-        ("<eve@example.org>", "5.7.1"),
-        ("<eve@example.org> NOTIFY=SIDEWAYS", "5.7.1"),
-        ("<x y@z>", "5.1.3"),
-        ("<\udcff>", "5.1.3"),
-    ],
-)
-def test_a_path_that_is_an_address_is_not_said_to_be_none(path, status):
-    [outcome] = retry.refused_paths(an_entry(refused_paths=(path,)))
-    assert (outcome.reply.status, outcome.disposition) == (status, Disposition.REFUSED)
-
-
 def test_nothing_is_ever_reported_on_a_report():
     schedule = RetryOptions(warn_after=60.0)
     entry = an_entry(report=True, refused_paths=("x y",))
@@ -165,14 +151,13 @@ def test_pauses_grow_from_first_to_longest():
     pauses = [retry.delay(n, schedule, 0.0) for n in range(1, 9)]
     assert pauses == [60, 120, 240, 480, 960, 1920, 3000, 3000]
     assert [retry.delay(n, schedule, 1.0) for n in (1, 7, 5000)] == [72, 3600, 3600]
-    assert retry.delay(0, schedule, 0.0) == 60
 
 
 @pytest.mark.parametrize("first", [1.0, 60.0, 3599.0, 3600.0, 7200.0])
 @pytest.mark.parametrize("jitter", [0.0, 0.5, 1.0])
 def test_no_pause_is_shorter_than_first_or_longer_than_longest(first, jitter):
     schedule = RetryOptions(first=first)
-    for tries in range(70):
+    for tries in range(1, 70):
         assert min(first, 3600) <= retry.delay(tries, schedule, jitter) <= 3600
 
 
@@ -212,12 +197,16 @@ def test_a_clock_set_back_neither_ends_a_life_nor_sets_a_far_date():
     entry = next_form(an_entry(), deferred("a@example.org"), now=BORN - 400 * DAY).entry
     assert entry.state is State.QUEUED
     assert entry.due == BORN - 400 * DAY + 60
+    entry = next_form(released(7 * DAY), deferred("a@example.org"), now=BORN + 6 * DAY).entry
+    assert entry.due == BORN + 6 * DAY + 60, "as before the first try of its new life"
 
 
 def test_the_last_try_is_at_lifetimes_end():
     entry = an_entry()
     entry = next_form(entry, deferred("a@example.org"), now=BORN + 5 * DAY - 10).entry
     assert entry.due == BORN + 5 * DAY
+    short = next_form(an_entry(), deferred("a@example.org"), schedule=RetryOptions(lifetime=30.0))
+    assert short.entry.due == BORN + 30, "also where it is over before the first retry"
 
 
 def test_lifetime_over_refuses_what_the_peer_kept_deferring():
@@ -263,6 +252,8 @@ def test_a_released_mail_has_a_new_life():
     assert again.entry.due == BORN + 7 * DAY + 61
     over = next_form(entry, deferred("a@example.org"), now=BORN + 12 * DAY)
     assert over.entry.state is State.DONE
+    at_once = next_form(released(7 * DAY), deferred("a@example.org"), now=BORN + 7 * DAY)
+    assert next_form(at_once.entry, deferred("a@example.org"), now=BORN + 7 * DAY).entry.due == BORN + 7 * DAY + 120
 
 
 def released(after, **changes):
@@ -275,6 +266,7 @@ def test_a_released_mail_outlives_a_spool_that_can_not_be_read():
     assert retry.life_ends(entry, schedule) == BORN + 12 * DAY
     waits = retry.postponed(entry, "disk", schedule, BORN + 8 * DAY)
     assert (waits.state, waits.due) == (State.QUEUED, BORN + 8 * DAY + 60)
+    assert waits.events[-1] == Event(BORN + 8 * DAY, "deferred", "disk")
     assert retry.postponed(entry, "disk", schedule, BORN + 12 * DAY).state is State.HELD
 
 
@@ -304,6 +296,13 @@ def test_one_ambiguous_end_waits_and_the_second_is_held():
     assert second.failures == ()
 
 
+def test_refused_at_lifetimes_end_it_is_no_longer_ambiguous():
+    """`trace` names an ambiguous end before any other, and this one has a final answer."""
+    decision = next_form(an_entry(), deferred("a@example.org", ambiguous=True), now=BORN + 6 * DAY)
+    assert [o.ambiguous for o in decision.entry.attempts[-1].outcomes] == [True]
+    assert [(o.disposition, o.ambiguous) for o in decision.entry.answered] == [(Disposition.REFUSED, False)]
+
+
 def test_one_warning_of_a_delay():
     schedule = RetryOptions(warn_after=3600.0)
     early = next_form(an_entry(), deferred("a@example.org"), schedule=schedule, now=BORN + 3599)
@@ -315,35 +314,21 @@ def test_one_warning_of_a_delay():
     assert later.delays == ()
 
 
-def test_reasons_name_at_most_three_recipients():
-    names = [f"n{i}@example.org" for i in range(5)]
-    decision = next_form(an_entry(), *(deferred(n, Cause.TLS) for n in names), now=BORN + 6 * DAY)
-    assert "n2@example.org and 2 more" in decision.entry.reason
-
-
 def test_an_entry_keeps_the_first_the_ambiguous_and_the_last_attempts():
-    attempts = tuple(an_attempt(deferred("a@example.org", ambiguous=n == 7), at=float(n)) for n in range(100))
+    attempts = tuple(an_attempt(deferred("a@example.org", ambiguous=n in (1, 7)), at=float(n)) for n in range(100))
     kept = retry.trimmed(attempts)
-    assert [a.at for a in kept] == [0, 7, *range(50, 100)]
+    assert [a.at for a in kept] == [0, 1, 7, *range(50, 100)]
     assert retry.trimmed(attempts[:51]) == attempts[:51]
     assert retry.trimmed(()) == ()
 
 
 def test_attempts_for_many_recipients_are_kept_by_their_outcomes():
-    many = [deferred(f"n{i}@example.org") for i in range(900)]
+    many = [deferred(f"n{i}@example.org") for i in range(1000)]
     attempts = tuple(an_attempt(*many, at=float(n)) for n in range(10))
     assert [a.at for a in retry.trimmed(attempts)] == [0, 8, 9]
+    assert [a.at for a in retry.trimmed((*attempts, an_attempt(*many, *many[:1], at=10.0)))] == [0, 10]
     huge = tuple(an_attempt(*many, *many, *many, at=float(n)) for n in range(3))
     assert [a.at for a in retry.trimmed(huge)] == [0, 2]
-
-
-def test_a_long_reply_is_kept_short():
-    long_ = replace(deferred("a@example.org"), reply=Reply(451, "4.0.0", "x" * 70000))
-    entry = next_form(an_entry(), long_).entry
-    assert len(entry.attempts[0].outcomes[0].reply.text) == 1003
-    assert len(entry.reason) < 1100
-    final = replace(refused("a@example.org"), reply=Reply(550, "5.0.0", "x" * 70000))
-    assert len(next_form(an_entry(), final).entry.answered[0].reply.text) == 1003
 
 
 def a_mail(*recipients):
@@ -375,5 +360,5 @@ def test_durations_in_words(seconds, words):
 
 def test_a_pause_is_at_least_a_second():
     assert retry.pause("1s") == 1
-    with pytest.raises(ValueError, match="shorter than 1s"):
+    with pytest.raises(ValueError, match=r"\A'0\.2s' is shorter than 1s\Z"):
         retry.pause("0.2s")
