@@ -179,6 +179,7 @@ class Writer:
             self._jobs.put(lambda: self._answer(work, self._failed(failed, work)))
         else:
             self._jobs.put(lambda: self._commit(connection, work, done))
+            time.sleep(0)  # lets the thread go to the disk now: it would get interpreter and core a millisecond later
 
     def _free(self) -> None:
         """The thread has let go of the connection."""
@@ -259,8 +260,7 @@ class Writer:
 
     def _made_room(self, fault: Exception, *, needed: bool) -> bool:
         """True when it is worth another try: the reserve is free, and the log can begin afresh in its own file."""
-        relieved = self._store.relieve(fault) if needed else False
-        if relieved:
+        if relieved := needed and self._store.relieve(fault):
             self._checkpoint()
         return relieved
 
