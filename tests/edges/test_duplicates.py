@@ -1,13 +1,17 @@
 """A mail that its tracker sends again after a timeout is kept once, both are answered 250; and nothing else is taken for one."""
 
 import asyncio
+import tracemalloc
+from collections import deque
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from relay import duplicates, message
-from relay.duplicates import Duplicates, key_of
-from relay.entry import Client, Entry
+from relay import message
+from relay.duplicates import Duplicates, Kept, key_of
+from relay.entry import Client, Entry, new_id
 from relay.errors import SpoolError
 from relay.mail import Envelope
 
@@ -117,19 +121,51 @@ def test_promise_7_another_client_s_mail_is_another_mail(run, other):
     run(story)
 
 
-def test_what_is_remembered_is_bounded(run, monkeypatch):
-    monkeypatch.setattr(duplicates, "MOST", 10)
+def key(number):
+    return number.to_bytes(16, "big")
 
+
+def test_what_is_remembered_is_bounded(run):
     async def story():
-        known = Duplicates()
+        known = Duplicates(10)
 
         async def keep():
             return "id"
 
         for number in range(100):
-            await known.once(b"%d" % number, 60.0, keep)
-            assert len(known) <= 10
-        assert await known.once(b"99", 60.0, keep) == ("id", True)
-        assert await known.once(b"5", 60.0, keep) == ("id", False)
+            assert await known.once(key(number), 60.0, keep) == ("id", False)
+        for number in range(90, 100):
+            assert await known.once(key(number), 60.0, keep) == ("id", True)
+        assert await known.once(key(89), 60.0, keep) == ("id", False)
 
     run(story)
+
+
+@given(
+    most=st.integers(1, 9),
+    steps=st.lists(st.tuples(st.integers(0, 12), st.floats(0, 3, width=16), st.booleans()), max_size=80),
+)
+def test_the_table_knows_what_a_list_of_the_last_ones_knows(most, steps):
+    table, plain, now = Kept(most), deque(maxlen=most), 100.0
+    for step, (number, pause, adds) in enumerate(steps):
+        now += pause
+        if adds:
+            name = new_id(now, step)
+            table.add(key(number), name, now)
+            plain.append((number, name, now))
+        for asked in range(13):
+            last = next(((name, when) for other, name, when in reversed(plain) if other == asked), ("", 0.0))
+            assert table.find(key(asked), now - 2.0) == (last[0] if last[1] > now - 2.0 else None)
+
+
+def test_it_takes_as_much_memory_for_the_first_mail_as_for_the_last():
+    table = Kept(1000)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for number in range(3000):
+            table.add(key(number), new_id(100.0 + number, number), 1.0 + number)
+            assert table.find(key(number), 0.0)
+        assert tracemalloc.get_traced_memory()[0] - before < 1000
+    finally:
+        tracemalloc.stop()
