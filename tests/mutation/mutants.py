@@ -6,6 +6,7 @@ What a program says about itself (docstrings, the meaning of an option, annotati
 import ast
 import copy
 import functools
+from collections import Counter
 from dataclasses import dataclass
 
 _COMPARISONS = {
@@ -20,7 +21,10 @@ _OPERATORS = {
 
 @dataclass(frozen=True, eq=False)
 class Mutant:
-    """`where` is the qualified name of the function that it changes, "" for what the module does when it is loaded."""
+    """`where` is the qualified name of the function that it changes, "" for what the module does when it is loaded.
+
+    `number` tells apart those that read alike, in the order of the lines.
+    """
 
     line: int
     where: str
@@ -29,6 +33,7 @@ class Mutant:
     tree: ast.Module
     path: tuple
     changed: ast.AST
+    number: int = 1
 
     @property
     def source(self):
@@ -40,21 +45,22 @@ class Mutant:
     @property
     def name(self):
         """What it is called in the list of equivalent ones: without its line, which moves."""
-        return f"{self.where or '-'}: {self.was} -> {self.now}"
+        again = f" (number {self.number})" if self.number > 1 else ""
+        return f"{self.where or '-'}: {self.was} -> {self.now}{again}"
 
 
 @functools.cache
 def mutants(source):
     """Every mutant of a module, in the order of its lines."""
     tree = ast.parse(source)
-    found = []
+    found, alike = [], Counter()
     for path, where in _places(tree):
         original = _at(tree, path)
         for changed in _changes(original):
             ast.fix_missing_locations(ast.copy_location(changed, original))
-            found.append(
-                Mutant(getattr(original, "lineno", 0), where, _short(original), _short(changed), tree, path, changed)
-            )
+            reads = where, _short(original), _short(changed)
+            alike[reads] += 1
+            found.append(Mutant(getattr(original, "lineno", 0), *reads, tree, path, changed, alike[reads]))
     return found
 
 

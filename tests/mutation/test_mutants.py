@@ -40,6 +40,13 @@ def test_what_is_changed():
     assert not any("A function" in m.was or "A module" in m.was for m in mutants(SOURCE))
 
 
+def test_those_that_read_alike_have_names_of_their_own():
+    names = [m.name for m in mutants("def f():\n    return 1, 1, 1")]
+    assert names[1:] == ["f: 1 -> 2", "f: 1 -> 2 (number 2)", "f: 1 -> 2 (number 3)"]
+    every = [m.name for m in mutants(source_of("server"))]
+    assert len(every) == len(set(every))
+
+
 @pytest.mark.parametrize("name", TESTS)
 def test_each_is_another_program(name):
     source = ast.unparse(ast.parse(source_of(name)))

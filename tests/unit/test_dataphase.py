@@ -50,6 +50,7 @@ def test_any_chunks_give_the_same(stream, cuts):
 @given(STREAMS)
 def test_without_the_end_it_is_not_done(stream):
     phase = DataPhase()
+    assert (phase.done, phase.rest, phase.fault) == (False, b"", "")
     phase.feed(stream)
     assert phase.done == (b"\r\n.\r\n" in b"\r\n" + stream)
 
@@ -64,3 +65,13 @@ def test_refusing_bare_lf():
     phase = DataPhase(refuse_bare_lf=True)
     phase.feed(b"a\nb\r\n.\r\n")
     assert phase.fault == "a bare LF"
+
+
+def test_the_first_fault_is_named():
+    phase = DataPhase(refuse_bare_lf=True)
+    for chunk, fault in ((b"a\r\n", ""), (b"\0\r\n", "a NUL octet"), (b"\r \r\n", "a NUL octet")):
+        phase.feed(chunk)
+        assert phase.fault == fault
+    phase = DataPhase()
+    phase.feed(b"\r\0\n\r\n")
+    assert phase.fault == "a bare CR"

@@ -76,5 +76,4 @@ def test_a_secret_that_the_server_repeats_is_left_out():
     reader.hidden = ("Grue-xyzzy",)
     [reply] = reader.feed(b"550-5.1.1 not for Grue-xyzzy\r\n550 5.1.1 nor (Grue-xyzzy)\r\n")
     assert (reply.code, reply.status) == (550, "5.1.1")
-    assert "Grue" not in reply.text
-    assert reply.text.count("***") == 2
+    assert reply.text == "not for ***\nnor (***)"
