@@ -68,7 +68,7 @@ class Connection(SMTP):
         self.setting = setting
         self.hostname = setting.hostname
         self.transport: Any = None
-        self.client = Client(listener=listener, protocol="SMTP")
+        self.client = Client(listener=listener)
         self.mail_begun: float | None = None
         """When DATA was said, until its reply: stopping waits for that."""
         self.closing = False
@@ -256,7 +256,7 @@ class Connection(SMTP):
                     return False
                 if self.content is not None:
                     data, self.buffer, self._at = self.buffer[self._at :], b"", 0
-                    self.buffer = self.content(data) or b""
+                    self.buffer = self.content(data)
                 elif (line := self._next_line()) is not None:
                     (self.expect or self._command)(line)
                 else:

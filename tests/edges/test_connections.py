@@ -224,13 +224,16 @@ def test_an_address_in_use_is_named(stage, run):
     run(story)
 
 
-def test_a_host_outside_allow_is_sent_away(stage, run):
+def test_a_host_outside_allow_is_sent_away(stage, run, caplog):
+    refused = "554 5.7.1 this host may not send here"
+
     async def story():
         stage.options = replace(stage.options, allow=())
         async with stage.listening(), stage.client(hello=None) as talk:
-            assert (await talk.closed()).startswith(b"554 5.7.1")
+            assert await talk.closed() == f"{refused}\r\n".encode()
 
     run(story)
+    assert caplog.messages == [f"NOQUEUE: client=127.0.0.1, connection: {refused}"]
 
 
 def test_A8_stopping_sends_idle_clients_away_and_waits_for_a_mail(stage, run):

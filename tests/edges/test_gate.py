@@ -225,14 +225,16 @@ def test_the_third_wrong_password_ends_the_session_and_none_is_in_the_log(guarde
     assert plain(word="guessed-it") not in caplog.text
 
 
-def test_a_host_outside_allow_may_send_only_after_it_has_logged_in_over_tls(guarded, run):
+def test_a_host_outside_allow_may_send_only_after_it_has_logged_in_over_tls(guarded, run, caplog):
     guarded.options = replace(
         guarded.options, allow=(ipaddress.ip_network("192.0.2.0/24"),), listen=(Listen("127.0.0.1", 0),)
     )
 
     async def story():
         async with guarded.listening(), guarded.client() as talk:
-            assert (await talk.say("MAIL FROM:<h@t.example.com>")).startswith("530 5.7.0")
+            refused = "530 5.7.0 log in first: this host may not send without"
+            assert await talk.say("MAIL FROM:<h@t.example.com>") == refused
+            assert caplog.messages == [f"NOQUEUE: client=127.0.0.1, MAIL: {refused}"]
             await secured(guarded, talk)
             assert (await talk.say("MAIL FROM:<h@t.example.com>")).startswith("530 5.7.0")
             await talk.say(f"AUTH PLAIN {plain()}")
@@ -241,7 +243,7 @@ def test_a_host_outside_allow_may_send_only_after_it_has_logged_in_over_tls(guar
     run(story)
 
 
-def test_no_password_is_taken_from_another_host_without_tls(guarded, run, monkeypatch):
+def test_no_password_is_taken_from_another_host_without_tls(guarded, run, monkeypatch, caplog):
     from relay import server
 
     monkeypatch.setattr(server, "is_local", lambda _: False)
@@ -249,8 +251,24 @@ def test_no_password_is_taken_from_another_host_without_tls(guarded, run, monkey
     async def story():
         async with guarded.listening(), guarded.client(hello="") as talk:
             assert "AUTH" not in await talk.say("EHLO x")
-            assert (await talk.say(f"AUTH PLAIN {plain()}")).startswith("538 5.7.11")
+            refused = "538 5.7.11 a password needs TLS: STARTTLS first"
+            assert await talk.say(f"AUTH PLAIN {plain()}") == refused
+            assert caplog.messages == [f"NOQUEUE: client=127.0.0.1, AUTH: {refused}"]
             assert "AUTH" in await secured(guarded, talk)
+
+    run(story)
+
+
+def test_a_password_may_cross_a_unix_socket(guarded, run, tmp_path):
+    guarded.options = replace(guarded.options, listen=(Listen(path=str(tmp_path / "s")),))
+
+    async def story():
+        async with guarded.listening(), guarded.client() as talk:
+            assert "STARTTLS" in talk.offers, "no less than anywhere else"
+            assert "AUTH" in talk.offers
+            assert (await talk.say(f"AUTH PLAIN {plain()}")).startswith("235")
+            await talk.mail(MAIL)
+        assert (await guarded.entry()).client.protocol == "ESMTPA"
 
     run(story)
 

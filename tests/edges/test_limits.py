@@ -68,6 +68,20 @@ def test_recipients_in_a_minute_fail_the_whole_mail_visibly(stage, run):
     run(story)
 
 
+def test_recipients_in_a_minute_defer_also_a_mail_whose_first_one_is_over(stage, run):
+    """Every reply says "later": a permanent one to DATA would lose the mail."""
+    limited(stage, recipients_per_minute=1)
+
+    async def story():
+        async with stage.listening(), stage.client() as talk:
+            assert (await talk.mail(MAIL)).startswith("250")
+            await talk.say("MAIL FROM:<>")
+            over = "452 4.7.1 more than 1 recipients in a minute, try again later"
+            assert [await talk.say("RCPT TO:<a@b.example>"), await talk.say("DATA")] == [over] * 2
+
+    run(story)
+
+
 def test_mails_for_a_profile(stage, run):
     limited(stage, profiles={"notification": ProfileLimits(accept_per_day=1)})
 

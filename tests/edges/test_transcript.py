@@ -23,6 +23,7 @@ TALKS = {
         ("HELO", NAME),
         ("EHLO ", NAME),
         ("HELO a\u2028b", NAME),
+        ("HELO caf\udce9", "250 gw.example.com"),
         (f"HELO {'x' * 256}", NAME),
         (f"HELO {'x' * 255}", "250 gw.example.com"),
         ("helo a b", "250 gw.example.com"),
@@ -54,6 +55,7 @@ TALKS = {
         ("MAIL FROM:<a b>", "553 5.1.7 bad local part"),
         ("MAIL FROM:<a@b> SIZE=601", "552 5.3.4 mail is larger than 600 octets"),
         ("MAIL FROM:<a@b> SIZE=x", "501 5.5.4 bad value of SIZE"),
+        ("MAIL FROM:<a@b> SIZE=1\udcb2", "501 5.5.4 bad value of SIZE"),
         (f"MAIL FROM:<a@b> SIZE={'0' * 21}", "501 5.5.4 bad value of SIZE"),
         ("MAIL FROM:<a@b> BODY=9BIT", "501 5.5.4 bad value of BODY"),
         ("MAIL FROM:<a@b> SMTPUTF8=1", "501 5.5.4 bad value of SMTPUTF8"),
@@ -91,6 +93,7 @@ TALKS = {
         *((f"RCPT TO:<{number}@b>", "250 2.1.5 recipient ok") for number in range(4)),
         ("RCPT TO:<4@b>", OVER),
         ("RCPT TO:<5@b>", OVER),
+        ("RCPT TO:<6@b>", OVER),
         ("DATA", OVER),
         ("DATA", "503 5.5.1 MAIL and RCPT come first"),
     ],
@@ -136,13 +139,13 @@ def heard(talk, **more):
     """What the client hears, reply by reply, each line of its own sent when the last was answered."""
     octets, ends = b"", []
     for line, _ in talk:
-        octets += line.encode() + b"\r\n"
+        octets += line.encode("utf-8", "surrogateescape") + b"\r\n"
         ends.append(len(octets))
     spoken = session.LOOP.run_until_complete(session.speak(octets, ends, **more))
     return [reply.decode().replace("\r\n", "\n").rstrip("\n") for reply in session.replies(spoken.heard)], spoken.mails
 
 
-VERBS = {"HELO": "HELO", "EHLO": "HELO", "MAIL": "MAIL", "RCPT": "RCPT", "DATA": "DATA", "STARTTLS": "STARTTLS"}
+VERBS = {"EHLO": "HELO"} | {verb: verb for verb in ("HELO", "MAIL", "RCPT", "DATA", "STARTTLS", "AUTH")}
 
 
 def refusals(talk):
@@ -206,7 +209,15 @@ def test_every_reply_about_tls(caplog):
     assert [record.getMessage() for record in caplog.records] == refusals(talk)
 
 
-def test_every_reply_about_a_log_in():
+@pytest.mark.parametrize(("hello", "helo", "protocol"), [([], "", "SMTP"), ([("EHLO t", "")], "t", "ESMTPS")])
+def test_nothing_that_was_said_before_tls_is_kept_of_a_client(hello, helo, protocol):
+    """But that it is one: a client that does not say EHLO anew may send."""
+    mail = [SENDER, RECIPIENT, DATA, ("x\r\n.", "250 2.0.0 queued as id0")]
+    _, [(entry, _)] = heard([("HELO before", ""), ("STARTTLS", ""), *hello, *mail], gate=True)
+    assert (entry.client.helo, entry.client.protocol, entry.client.user) == (helo, protocol, "")
+
+
+def test_every_reply_about_a_log_in(caplog):
     talk = [
         HELLO,
         SENDER,
@@ -222,6 +233,7 @@ def test_every_reply_about_a_log_in():
     ]
     replies, [(entry, _)] = heard(talk, gate=True)
     assert [r for r in replies[2:] if "PIPELINING" not in r] == [r for t, r in talk[1:] if t != "EHLO t"]
+    assert [record.getMessage() for record in caplog.records] == refusals(talk)
     assert (entry.client.user, entry.client.protocol, entry.client.helo) == ("dana", "ESMTPA", "t")
 
 
