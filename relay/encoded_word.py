@@ -56,9 +56,9 @@ def _decode(text: str) -> str:
     for found in _WORD.finditer(text):
         octets = _octets(found[2], found[3])
         codec = charsets.known(found[1])
-        gap = text[at : found.start()]
         if octets is None or not codec:
             continue
+        gap = text[at : found.start()]
         if gap and not (at and _ADJACENT.fullmatch(gap)):
             flush()
             out.append(gap)

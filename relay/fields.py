@@ -42,7 +42,8 @@ _PROGRAMS = frozenset(
     )
 )
 _STRUCTURED = _ADDRESSES | _IDS | _PARAMETERS | _LINKS | _PROGRAMS
-_QUOTED = r'"(?:[^"\\]|\\.)*+"'
+_QUOTED = r'"(?:[^"\\]|\\.)*+"?'
+"""One without an end takes all that follows, as `mailboxes` has it: looked for at each quote, it is not linear."""
 _OUTSIDE_ASCII = re.compile(r"[^\x00-\x7f]")
 _PARAMETER = re.compile(rf";\s*+([A-Za-z0-9!#$%&+\-^_`{{|}}~.]++)\s*+=\s*+({_QUOTED}|[^\s;\"]++)|{_QUOTED}", re.DOTALL)
 _MARK = re.compile(rf"{_QUOTED}|\(", re.DOTALL)
@@ -178,7 +179,7 @@ def _parameter(found: re.Match[str]) -> str:
     if found[1] is None or found[2].isascii():
         return found[0]
     value = found[2]
-    plain = re.sub(r"\\(.)", r"\1", value[1:-1]) if value.startswith('"') else value
+    plain = re.sub(r"\\(.)", r"\1", value[1:].removesuffix('"')) if value.startswith('"') else value
     octets = re.findall(r"%[0-9A-F]{2}|[^%]", quote(plain, safe=""))
     if len(octets) <= _PIECE and sum(map(len, octets)) <= _PIECE:
         return f"; {found[1]}*=utf-8''{''.join(octets)}"

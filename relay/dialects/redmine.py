@@ -6,7 +6,7 @@ from relay.dialects.facts import Facts, Text, decoded, person
 from relay.message import Message
 
 _EVENT = re.compile(r"<redmine\.((journal|issue)-\d+)\.")
-_FIRST = re.compile(r".+ #\d+ has been (?:updated|reported) by (.+)\.")
+_FIRST = re.compile(r".+ #\d+ has been (?:updated|reported) by (.+)")
 
 
 def recognises(message: Message) -> bool:
@@ -19,7 +19,8 @@ def facts(message: Message, text: Text) -> Facts:
     found = _EVENT.match(message.text("message-id"))
     updater = decoded(message, "x-redmine-sender")
     if not updater:
-        said = _FIRST.fullmatch(text().lstrip().partition("\n")[0].strip())
+        first = text().lstrip().partition("\n")[0].strip()
+        said = _FIRST.fullmatch(first[:-1]) if first.endswith(".") else None
         updater = said[1] if said else ""
     return Facts(
         "redmine",

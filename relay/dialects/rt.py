@@ -18,7 +18,7 @@ _CREATED = re.compile(r"Ticket created by (.+)")
 _ADDED = re.compile(r"(?:Correspondence|Comments?) added by (.+)")
 _BY = re.compile(r".+ by (\S.*)")
 _VIA = re.compile(r"(.+) via .+")
-_QUEUE = re.compile(r"(?m)^ *Queue: *(\S.*?) *$")
+_QUEUE = re.compile(r"(?m)^ *+Queue: *+(\S.*)$")
 
 
 def recognises(message: Message) -> bool:
@@ -34,7 +34,7 @@ def facts(message: Message, text: Text) -> Facts:
     body = text()
     rows = _block(body, number)
     queue = _QUEUE.search(body[:4000].lstrip("\n").partition("\n\n")[0])
-    project = rows.get("Queue") or (queue[1] if queue else name.strip())
+    project = rows.get("Queue") or (queue[1].rstrip(" ") if queue else name.strip())
     requestors = [part for part in re.split(r"[,\s]+", rows.get("Requestors", "")) if part]
     said = rows.get("Transaction", "")
     event = "new" if _CREATED.fullmatch(said) else "comment" if _ADDED.fullmatch(said) else "change" if said else ""

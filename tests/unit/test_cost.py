@@ -4,6 +4,7 @@ Each mail is the worst of its kind at about 60 kB, just below the limit of a fie
 square of that takes many seconds here; what grows as it should, a fraction of one.
 """
 
+import sys
 import time
 from dataclasses import replace
 
@@ -12,15 +13,20 @@ import pytest
 from relay.admission import ListenerOptions, content
 from relay.app import INLINE
 from relay.entry import Attempt, Disposition, Entry, Outcome, State
+from relay.fit import fit
 from relay.mail import Envelope
 from relay.message import parse_bytes
 from relay.reply import Reply
 from relay.retry import RetryOptions, decide
+from relay.transaction import Features
 from tests.gateway import Gateway, harbour
 
 N = 60_000
 LIMIT = 2.0
 """Seconds: far above linear on a slow machine, far below anything else."""
+
+
+TRAC = ("X-Trac-Version", "X-Trac-Project", "X-Trac-Ticket-ID")
 
 
 def many(field, n):
@@ -62,6 +68,10 @@ def hostile(n):
         "Content-Type: comments": harbour(Content_Type="text/plain " + "()" * (n // 2)),
         "Content-Type: open comments": harbour(Content_Type="text/plain" + "(" * n),
         "Content-Type: quoted pairs": harbour(Content_Type='text/plain;a="' + '\\"' * (n // 2)),
+        "Content-Type: quoted pairs and a letter": harbour(Content_Type='text/plain;b=é;a="' + '\\"' * (n // 2 - 9)),
+        "References: quoted pairs and a comment": harbour(References='é"' + '\\"' * (n // 2 - 9) + "("),
+        "To: quoted pairs and a comment": harbour(To='é"' + '\\"' * (n // 2 - 9) + "("),
+        "Subject: foreign words behind a wide letter": harbour("\U0001f600 " + "=?x?q?a?= " * (n // 10)),
         "Content-Type: letters": harbour(Content_Type="text/plain" + ";a=é" * (n // 5)),
         "970 To fields": many("To: a@b", n),
         "970 References": many("References: <a@>", n),
@@ -74,12 +84,17 @@ def hostile(n):
         "a body of rules": harbour(body="---\r\n" * (n // 5)),
         "a body of cells": harbour(body="-" * 20 + "+" + "-" * 20 + "\r\n" + ("|" * 200 + "\r\n") * (n // 240)),
         "a batch by many": harbour(body="Batch modification to " + " by " * (n // 4) + "\r\n"),
+        "a first line of Redmine's": harbour(
+            drop=TRAC, X_Redmine_Host="t", body=" #1 has been updated by x" * (n // 25) + "\r\n"
+        ),
+        "a first row of RT's": harbour(drop=TRAC, RT_Ticket="t #12", body="Queue: x" + " " * (n - 9) + "x\r\n"),
         "quoted-printable of equals": harbour(Content_Transfer_Encoding="quoted-printable", body="=" * n + "\r\n"),
     }
 
 
 HOSTILE = hostile(N)
 RCPT = ["eve@example.org"]
+SAMPLE = 0.005
 
 
 def timed(function, *arguments):
@@ -99,6 +114,38 @@ def test_no_mail_costs_more_than_linear_time(name):
     assert content(parse_bytes(raw), ListenerOptions(), "gw.example.com") is None, "the listener would refuse it"
     for options in ({}, {"use_public_cc": "true", "public_envelope": "true"}, {"from_": "keep"}, {"rewrite": "off"}):
         assert timed(Gateway(**options).prepare, raw, RCPT) < LIMIT, options
+
+
+def longest_stretch(function):
+    """Seconds of processor time without a call or a return: so long the interpreter's lock was held in one go.
+
+    In a thread, too, that keeps the event loop waiting: a call in C, such as a search, lets nobody in between.
+    Up to SAMPLE more than it was, since the processor's clock is asked no more often than that.
+    """
+    longest, last, used = 0.0, time.perf_counter(), time.thread_time()
+
+    def note(_frame, _event, _about):
+        nonlocal longest, last, used
+        now = time.perf_counter()
+        if now - last > SAMPLE:
+            by_now = time.thread_time()
+            longest, last, used = max(longest, by_now - used), now, by_now
+
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return longest
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_promise_10_no_step_in_a_thread_keeps_the_event_loop_waiting(name):
+    def road():
+        for _, mail in Gateway(use_public_cc="true").prepare(HOSTILE[name], RCPT).routed:
+            fit(mail, Features(), "mail.example.net")
+
+    assert longest_stretch(road) < 0.05 or longest_stretch(road) < 0.05
 
 
 INLINE_HOSTILE = hostile(INLINE - 900)

@@ -160,3 +160,10 @@ def test_display_names_keep_their_text(names):
     boxes = mailboxes.read(made.text)
     assert [box.display for box in boxes] == shown
     assert [str(box.address) for box in boxes] == [f"a{n}@b.example" for n in range(len(names))]
+
+
+def test_quotes_without_an_end_take_all_that_follows():
+    """As `mailboxes` and `contenttype` read them: what stands outside ASCII becomes what it would be within them."""
+    made = fitted('Content-Disposition: attachment; filename="é; x=(ö)\r\n')
+    assert made.raw == b"Content-Disposition: attachment;\r\n filename*=utf-8''%C3%A9%3B%20x%3D%28%C3%B6%29\r\n"
+    assert fitted('To: a@b.example, "é (ö)\r\n').raw.isascii()
