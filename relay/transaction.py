@@ -46,16 +46,17 @@ class ReplyReader:
         self._code = 0
 
     def feed(self, data: bytes) -> Iterator[Reply]:
-        """Every reply that `data` completes."""
-        self._rest += data
-        while (at := self._rest.find(b"\n")) >= 0:
-            line, self._rest = self._rest[:at].rstrip(b"\r"), self._rest[at + 1 :]
+        """Every reply that `data` completes; whoever does not take them all reads no more here."""
+        data, at = self._rest + data, 0
+        while (end := data.find(b"\n", at)) >= 0:
+            line, at = data[at:end].rstrip(b"\r"), end + 1
             if self._line(line):
                 text = "\n".join(self._lines)
                 for secret in self.hidden:
                     text = text.replace(secret, "***")
                 self._lines = []
                 yield Reply.read(self._code, text)
+        self._rest = data[at:]
         if len(self._rest) > MAX_REPLY_LINE:
             raise HopError("the server sends a reply without end")
 

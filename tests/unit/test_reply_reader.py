@@ -1,5 +1,7 @@
 """A next hop's octets as replies: whole however they are cut, refused where they are none, and never without end."""
 
+import time
+
 import pytest
 
 from relay.errors import HopError
@@ -77,3 +79,16 @@ def test_a_secret_that_the_server_repeats_is_left_out():
     [reply] = reader.feed(b"550-5.1.1 not for Grue-xyzzy\r\n550 5.1.1 nor (Grue-xyzzy)\r\n")
     assert (reply.code, reply.status) == (550, "5.1.1")
     assert reply.text == "not for ***\nnor (***)"
+
+
+@pytest.mark.parametrize("octets", [b"250 x\r\n", b"250\n", b"250-\r\n" * 99 + b"250 x\r\n"])
+def test_promise_10_a_flood_of_replies_costs_linear_time(octets):
+    """Eight times as many in one piece take some eight times as long; they took fifty times."""
+
+    def once(size):
+        flood, began = octets * (size // len(octets)), time.thread_time()
+        for _ in ReplyReader().feed(flood):
+            pass
+        return time.thread_time() - began
+
+    assert min(once(1 << 20) for _ in range(2)) < 24 * min(once(1 << 17) for _ in range(5))
