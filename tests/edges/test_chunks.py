@@ -44,6 +44,7 @@ class Wire(asyncio.Transport):
     abort = close
     is_closing = lambda self: self.closed  # noqa: E731
     can_write_eof = lambda self: True  # noqa: E731
+    get_write_buffer_size = lambda self: 0  # noqa: E731
     write_eof = pause_reading = resume_reading = lambda self: None
 
     def codes(self):

@@ -87,32 +87,6 @@ def test_D8_A7_the_timer_runs_from_the_last_octet(stage, run):
     run(story)
 
 
-def test_D9_a_client_that_does_not_read_is_cut_off(stage, run, monkeypatch):
-    monkeypatch.setattr("relay.connection._GRACE", 0.2)
-
-    async def story():
-        stage.options = replace(stage.options, idle_timeout=0.5)
-        async with stage.listening():
-            sock = socket.create_connection((stage.listener.addresses[0].host, stage.listener.addresses[0].port))
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            sock.setblocking(False)
-            loop = asyncio.get_running_loop()
-            try:
-                async with asyncio.timeout(1):
-                    while True:
-                        await loop.sock_sendall(sock, b"EHLO x\r\n" * 1000)
-            except (TimeoutError, ConnectionError):
-                pass
-            for _ in range(100):
-                if not stage.listener.sessions:
-                    break
-                await asyncio.sleep(0.05)
-            assert not stage.listener.sessions
-            sock.close()
-
-    run(story)
-
-
 def talk_blindly(at, octets):
     """A client that sends everything before it reads anything, as a thread; what it read until the end."""
     with socket.create_connection((at.host, at.port), 20) as sock:
