@@ -171,8 +171,6 @@ class Connection(SMTP):
 
     def _watch(self) -> None:
         """Look from time to time whether the client is still alive: one timer, not one per command."""
-        if self.transport is None or self._left:
-            return
         now = self.loop.time()
         if self._holding:
             self.active = now  # it waits for us

@@ -36,7 +36,7 @@ TESTS = {
     "retry": ("tests/unit/test_retry.py", "tests/unit/test_retry_asked.py", "tests/unit/test_retry_words.py", "tests/unit/test_config.py", "tests/edges_engine/test_delivery_reports.py"),
     "dataphase": ("tests/unit/test_dataphase.py", "tests/edges/test_data.py"),
     "server": ("tests/edges/test_transcript.py", "tests/edges/test_server.py", "tests/edges/test_data.py", "tests/edges/test_paths.py", "tests/edges/test_errors_counted.py", "tests/edges/test_limits.py", "tests/edges/test_chunks.py", "tests/edges/test_duplicates.py", "tests/edges/test_gate.py", "tests/edges/test_submission.py", "tests/edges/test_on_its_way_in.py", "tests/edges/test_connections.py"),
-    "connection": ("tests/edges/test_transcript.py", "tests/edges/test_mapped.py", "tests/edges/test_submission.py", "tests/edges/test_errors_counted.py", "tests/edges/test_on_its_way_in.py", "tests/edges/test_server.py", "tests/edges/test_chunks.py", "tests/edges/test_handed_over.py", "tests/edges/test_gate.py", "tests/edges/test_unread.py", "tests/edges/test_connections.py"),
+    "connection": ("tests/edges/test_transcript.py", "tests/edges/test_mapped.py", "tests/edges/test_submission.py", "tests/edges/test_errors_counted.py", "tests/edges/test_on_its_way_in.py", "tests/edges/test_server.py", "tests/edges/test_chunks.py", "tests/edges/test_handed_over.py", "tests/edges/test_documented_bounds.py", "tests/edges/test_endings.py", "tests/edges/test_gate.py", "tests/edges/test_unread.py", "tests/edges/test_connections.py"),
 }  # fmt: skip
 """Which tests prove which module: the quick ones first. With one event loop, since they run so often."""
 ARGUMENTS = ("-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:randomly", "--timeout", "60", "-k", "not uvloop")  # fmt: skip

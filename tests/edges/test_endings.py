@@ -1,0 +1,63 @@
+"""The ends of a session: timers that rest while the relay works, clients that vanish with work undone. Without a socket."""
+
+import asyncio
+import gc
+import weakref
+from dataclasses import replace
+
+from tests.edges.test_chunks import Talking, settled
+
+BEGUN = b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.c>\r\nDATA\r\n"
+MAIL = b"Subject: hi\r\n\r\nhello\r\n.\r\n"
+
+
+def test_no_timer_runs_while_a_mail_waits_for_the_disk(stage, run, monkeypatch):
+    """It would be answered 421, and sent again; it is we who are slow."""
+    monkeypatch.setattr("relay.connection._LONGEST_MAIL", 0.04)
+
+    async def story():
+        stage.options = replace(stage.options, idle_timeout=0.05)
+        stage.spool.gate = asyncio.Event()
+        talking = Talking(stage)
+        await talking.send(BEGUN + MAIL)
+        await asyncio.sleep(0.2)
+        assert talking.wire.codes()[-1] == 354
+        stage.spool.gate.set()
+        await settled()
+        assert talking.wire.codes()[-1] == 250
+        assert not talking.wire.closed
+        await asyncio.sleep(0.2)
+        assert talking.wire.said.endswith(b"\r\n421 4.4.2 idle for too long\r\n"), "then it runs again"
+        assert talking.wire.closed
+
+    run(story)
+
+
+def test_who_vanishes_with_commands_undone_has_ended_once_and_sent_nothing(stage, run):
+    async def story():
+        talking, ended = Talking(stage), []
+        talking.session._ended = ended.append
+        talking.session.data_received(b"NOOP\r\n" * 50 + BEGUN + MAIL)
+        talking.session.connection_lost(None)
+        for _ in range(10):
+            await settled()
+        assert ended == [talking.session]
+        assert stage.spool.begun == 0
+
+    run(story)
+
+
+def test_of_a_client_that_has_gone_nothing_is_left(stage, run):
+    """A timer that went on would hold each for `idle_timeout`."""
+
+    async def story():
+        talking = Talking(stage)
+        await talking.send(b"EHLO x\r\n")
+        session = weakref.ref(talking.session)
+        await talking.leave()
+        del talking
+        await settled()
+        gc.collect()
+        assert session() is None
+
+    run(story)
