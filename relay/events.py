@@ -8,8 +8,8 @@ from relay.spool import Clock, Spool
 
 DAY = 86400.0
 """Seconds for which an event is remembered."""
-_KNOWN = 10_000
-"""Events that are also remembered here, so that their further mails ask no disk."""
+_KNOWN = 1000
+"""Events that are also remembered here: their further mails, which come within moments, ask no disk."""
 
 
 @dataclass(slots=True)
@@ -27,18 +27,15 @@ class Events:
             return holder == entry_id
         # Noted before anything is awaited: of two mails side by side one is the first.
         self._known[key] = entry_id
-        if len(self._known) > _KNOWN:
+        while len(self._known) > _KNOWN:
             del self._known[next(iter(self._known))]
         try:
-            stored = await self.spool.recall(f"event:{key}")
-            if stored is None:
-                await self.spool.remember(f"event:{key}", entry_id, self.clock() + DAY)
+            stored = await self.spool.note(f"event:{key}", entry_id, self.clock() + DAY)
         except SpoolError as fault:
             journal.fault("events", fault)
             return True
-        if stored is not None:
-            self._known[key] = stored
-        return stored in (None, entry_id)
+        self._known[key] = stored
+        return stored == entry_id
 
     async def would_be_first(self, key: str, entry_id: str) -> bool:
         """The same, without becoming it: for who only looks."""

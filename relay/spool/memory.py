@@ -119,6 +119,13 @@ class MemorySpool:
         """Keep a small fact until then."""
         self._facts[key] = (value, until)
 
+    async def note(self, key: str, value: str, until: float) -> str:
+        """The remembered fact; where there is none, this one from now on."""
+        known = await self.recall(key)
+        if known is None:
+            await self.remember(key, value, until)
+        return value if known is None else known
+
     async def recall(self, key: str) -> str | None:
         """A remembered fact that has not run out."""
         value, until = self._facts.get(key, ("", 0.0))

@@ -144,6 +144,9 @@ class Spool(Protocol):
     async def remember(self, key: str, value: str, until: float) -> None:
         """Keep a small fact until then (wall clock): events, report caps, suppressed addresses."""
 
+    async def note(self, key: str, value: str, until: float) -> str:
+        """The remembered fact; where there is none, `value` is remembered until then and returned, in one step."""
+
     async def recall(self, key: str) -> str | None:
         """A remembered fact that has not run out."""
 

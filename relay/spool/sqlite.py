@@ -22,7 +22,7 @@ from relay import journal
 from relay.entry import Entry, LaterForm, State, encode
 from relay.errors import LeaseLost, SpoolDamaged, SpoolError
 from relay.message import Body
-from relay.spool import claiming, folder, schema
+from relay.spool import claiming, facts, folder, schema
 from relay.spool.database import Database
 from relay.spool.draft import FileDraft
 from relay.spool.faults import sqlite_fault
@@ -36,7 +36,7 @@ from relay.spool.writer import Writer
 
 _LATER = "UPDATE entries SET state = 'later' WHERE seq = ?"
 _PURGE = 1000
-"""Rows of old history, or old facts, that one operation removes at most."""
+"""Rows of old history that one operation removes at most."""
 PURGE_EVERY = 1.0
 """Seconds between two looks for old history, by the wall clock."""
 
@@ -337,19 +337,16 @@ class SqliteSpool:
     async def remember(self, key: str, value: str, until: float) -> None:
         """Keep a small fact until then."""
         now = self._clock()
+        await self._do(lambda connection: facts.remember(connection, key, value, until, now))
 
-        def remember(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", (key, value, until))
-            connection.execute(
-                "DELETE FROM facts WHERE key IN (SELECT key FROM facts WHERE until < ? LIMIT ?)", (now, _PURGE)
-            )
-
-        await self._do(remember)
+    async def note(self, key: str, value: str, until: float) -> str:
+        """The remembered fact; where there is none, this one from now on."""
+        now = self._clock()
+        return str(await self._do(lambda connection: facts.note(connection, key, value, until, now)))
 
     async def recall(self, key: str) -> str | None:
         """A remembered fact that has not run out."""
-        query = "SELECT value FROM facts WHERE key = ? AND until > ?"
-        rows = await self._read(query, (key, self._clock()))
+        rows = await self._read(facts.RECALL, (key, self._clock()))
         return rows[0][0] if rows else None
 
     async def peek(self, name: str) -> tuple[Entry, Body] | None:

@@ -285,6 +285,21 @@ def test_remembered_facts_run_out(case, run):
     run(story())
 
 
+def test_of_two_notes_the_first_stays_until_it_runs_out(case, run):
+    async def story():
+        async with case.open() as spool:
+            until = case.clock() + 10
+            noted = [spool.note("k", value, until) for value in ("v", "w", "x")]
+            assert await asyncio.gather(*noted) == ["v", "v", "v"]
+            assert await spool.recall("k") == "v"
+            case.clock.now += 10
+            assert await spool.note("k", "w", case.clock() + 10) == "w"
+            assert await spool.note("k", "v", case.clock() + 20) == "w"
+            assert await spool.note("other", "v", case.clock() + 20) == "v"
+
+    run(story())
+
+
 def test_browse_filters(case, run):
     async def story():
         async with case.open() as spool:
