@@ -9,8 +9,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from relay import __version__, commands, config, control, places, reference
+from relay.commands import printing
 from relay.errors import RelayError
 from relay.loaded import Configuration
 
@@ -26,6 +28,14 @@ EX_OK, EX_USAGE, EX_DATAERR, EX_NOINPUT, EX_SOFTWARE, EX_CONFIG = 0, 64, 65, 66,
 
 
 class _Parser(argparse.ArgumentParser):
+    """A parser, of the whole line or of one command: each of them takes --config, the last one counts."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        if "-" in self.prefix_chars:  # sendmail's own options are not ours
+            text = f"default: $TRACKER_RELAY_CONFIG, else {places.CONFIG}"
+            self.add_argument("--config", metavar="FILE", default=argparse.SUPPRESS, help=text)
+
     def error(self, message: str) -> None:  # type: ignore[override]
         """A wrong command line: one line, and the way to help."""
         print(f"tracker-relay: {message} (see tracker-relay --help)", file=sys.stderr)
@@ -56,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     """The parser of a command line in which these words stand."""
     parser = _Parser("tracker-relay", description="A local SMTP gateway for issue trackers.")
-    parser.add_argument("--config", metavar="FILE", help=f"default: $TRACKER_RELAY_CONFIG, else {places.CONFIG}")
+    parser.set_defaults(config=None)
     parser.add_argument("--version", action="version", version=f"tracker-relay {__version__}")
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     run = subparsers.add_parser("run", help="the daemon, in the foreground")
@@ -85,6 +95,7 @@ def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
     drop_in.add_argument("words", nargs="*")
     drop_in.set_defaults(function=_sendmail)
     reference = subparsers.add_parser("reference", help="every section and option with default and meaning")
+    reference.add_argument("--json", action="store_true", help="for scripts: see docs/commands.md")
     reference.set_defaults(function=_reference)
     return parser
 
@@ -135,7 +146,7 @@ def _in_spool(arguments: argparse.Namespace) -> int:
     It may also have secrets from systemd, which nobody else can read.
     """
     loaded = config.read(config_path(arguments))
-    if loaded.faults and not control.runs(control.socket_path(loaded.configuration)):
+    if loaded.faults and not control.answers(control.socket_path(loaded.configuration)):
         for line in loaded.fault_lines():
             print(line, file=sys.stderr)
         return EX_CONFIG
@@ -160,23 +171,28 @@ def _doctor(arguments: argparse.Namespace) -> int:
 def _explain(arguments: argparse.Namespace) -> int:
     from relay import app, explain  # noqa: PLC0415 - the other commands need none of it
 
+    if arguments.envelope and (arguments.sender is not None or arguments.to):
+        text = "--envelope has its own sender and recipients: leave --from and --to out"
+        print(f"tracker-relay: {text}", file=sys.stderr)
+        return EX_USAGE
     configuration = _configured(arguments)
     if configuration is None:
         return EX_CONFIG
+    reading = arguments.file
     try:
-        octets = sys.stdin.buffer.read() if arguments.file == Path("-") else arguments.file.read_bytes()
-    except OSError as fault:
-        print(f"tracker-relay: {arguments.file}: {os.strerror(fault.errno or 0)}", file=sys.stderr)
-        return EX_NOINPUT
-    try:
+        octets = sys.stdin.buffer.read() if reading == Path("-") else reading.read_bytes()
         sender, recipients = arguments.sender, arguments.to
         if arguments.envelope:
-            sender, recipients = explain.envelope_file(arguments.envelope)
+            reading = arguments.envelope
+            sender, recipients = explain.envelope_file(reading)
         listener = arguments.listener or str(configuration.listener.listen[0])
         client = replace(explain.CLIENT, listener=listener, user=arguments.user)
         explained = explain.explain(
             octets, sender, recipients, app.setting_of(configuration), time.time(), client=client
         )
+    except OSError as fault:
+        print(f"tracker-relay: {reading}: {os.strerror(fault.errno or 0)}", file=sys.stderr)
+        return EX_NOINPUT
     except RelayError as fault:
         print(f"tracker-relay: {fault}", file=sys.stderr)
         return EX_DATAERR
@@ -207,6 +223,9 @@ def _passwd(arguments: argparse.Namespace) -> int:
         return EX_DATAERR
 
 
-def _reference(_arguments: argparse.Namespace) -> int:
-    print(reference.reference(), end="")
+def _reference(arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        printing.as_json(reference.rows())
+    else:
+        print(reference.reference(), end="")
     return EX_OK

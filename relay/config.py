@@ -46,7 +46,9 @@ def read(path: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
     try:
         data = path.read_bytes()
     except OSError as fault:
-        ini = IniFile(faults=[Fault(1, "", "", f"{os.strerror(fault.errno or 0)}: name the file with --config")])
+        denied = isinstance(fault, PermissionError)
+        remedy = "run this as root or as the relay's user" if denied else "name the file with --config"
+        ini = IniFile(faults=[Fault(1, "", "", f"{os.strerror(fault.errno or 0)}: {remedy}")])
     else:
         ini = inifile.read(data)
     reader = _Reader(path, ini, environ)

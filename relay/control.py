@@ -137,14 +137,14 @@ def user_name(uid: int) -> str:
         return f"uid {uid}"
 
 
-def runs(path: Path) -> bool:
-    """Whether a daemon is behind that socket, be it one that this user may not ask."""
+def answers(path: Path) -> bool | None:
+    """Whether a daemon is behind that socket; None where this user may not know."""
     with socket.socket(socket.AF_UNIX) as sock:
         try:
             with unixsocket.short(str(path)) as name:
                 sock.connect(name)
         except PermissionError:
-            return True
+            return None
         except OSError:
             return False
     return True
@@ -162,7 +162,7 @@ def ask(path: Path, request: dict[str, Any], octets: Iterable[bytes] = ()) -> It
             sock.connect(name)
     except PermissionError as fault:
         sock.close()
-        raise RelayError(f"{path}: you may not ask this daemon: be root, or in its group") from fault
+        raise RelayError(f"{path}: Permission denied: be root, or in the group of the relay's user") from fault
     except OSError as fault:
         sock.close()
         raise NoDaemon from fault

@@ -246,15 +246,17 @@ def as_json(explained: Explained) -> str:
 def envelope_file(path: Path) -> tuple[str | None, list[str]]:
     """Sender and recipients out of `{"mail_from": ..., "rcpt_tos": [...]}`, alone or under "envelope".
 
-    Raises RelayError.
+    Raises RelayError for what is no envelope; OSError.
     """
     try:
         form = json.loads(path.read_text("utf-8"))
         form = form.get("envelope", form)
         sender = form.get("mail_from", form.get("from"))
         recipients = form.get("rcpt_tos", form.get("to", []))
-        if not all(isinstance(r, str) for r in recipients):
+        if sender is not None and not isinstance(sender, str):
+            raise TypeError("mail_from is a string or null")
+        if not isinstance(recipients, list) or not all(isinstance(r, str) for r in recipients):
             raise TypeError("recipients are a list of strings")
-    except (OSError, ValueError, TypeError, AttributeError) as fault:
+    except (ValueError, TypeError, AttributeError) as fault:
         raise RelayError(f"{path}: no envelope: {fault}") from fault
     return sender, list(recipients)

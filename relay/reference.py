@@ -1,20 +1,19 @@
 """Reference: every section and option with its default and meaning, from the declarations themselves."""
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
-from relay.sections import PREFIXED, SECTIONS, WITHOUT_EFFECT, declared, kinds_of
+from relay.sections import PREFIXED, SECTIONS, USERS, WITHOUT_EFFECT, declared, kinds_of
 
 
 def reference() -> str:
     """The text of `tracker-relay reference`."""
-    lines: list[str] = ["[users]", "", "LOGIN = Full Name <address>", "    Who is behind a login", ""]
-    for section in (*SECTIONS, *(f"{prefix}:NAME" for prefix in PREFIXED)):
-        inherits = section == "notification:NAME"
+    lines: list[str] = []
+    for section in _sections():
         lines += [f"[{section}]", *_HEADS.get(section, ()), ""]
-        for kind in kinds_of(section):
-            if not (inherits and kind in SECTIONS["notification"]):
-                lines += _options(section, kind)
+        for row in _rows(section):
+            lines += [f"{row['option']} = {row['default']}".rstrip(), f"    {row['meaning']}"]
         if section == "notification":
             lines += ["", "Accepted from trac.ini, without effect:"]
             lines += [f"    {name}: {why}" for name, why in sorted(WITHOUT_EFFECT.items())]
@@ -51,15 +50,37 @@ _HEADS = {
 }
 
 
-def _options(section: str, kind: type) -> list[str]:
-    lines: list[str] = []
+def rows() -> Iterator[dict[str, str]]:
+    """The same for scripts: `section`, `option`, `default` as config.ini writes it, `meaning`."""
+    for section in _sections():
+        yield from _rows(section)
+
+
+def _sections() -> list[str]:
+    return [USERS, *SECTIONS, *(f"{prefix}:NAME" for prefix in PREFIXED)]
+
+
+def _rows(section: str) -> Iterator[dict[str, str]]:
+    if section == USERS:
+        yield _row(section, "LOGIN", "Full Name <address>", "Who is behind a login")
+        return
+    inherits = section == "notification:NAME"
+    for kind in kinds_of(section):
+        if not (inherits and kind in SECTIONS["notification"]):
+            yield from _options(section, kind)
+
+
+def _options(section: str, kind: type) -> Iterator[dict[str, str]]:
     for name, field in declared(section, kind).items():
         doc = field.metadata["doc"]
         told = doc.replace("smtp_", "") if section.startswith("upstream:") else doc
-        lines += [f"{name} = {shown_default(field)}".rstrip(), f"    {told}"]
+        yield _row(section, name, shown_default(field), told)
         if field.metadata["secret"]:
-            lines += [f"{name}_file =", f"    The file that holds {name}; its mode must be 600"]
-    return lines
+            yield _row(section, f"{name}_file", "", f"The file that holds {name}; its mode must be 600")
+
+
+def _row(section: str, option: str, default: str, meaning: str) -> dict[str, str]:
+    return {"section": section, "option": option, "default": default, "meaning": meaning}
 
 
 def shown_default(field: "dataclasses.Field[Any]") -> str:

@@ -73,7 +73,7 @@ def _drain(_arguments: argparse.Namespace, ask: Asking) -> int:
         print(_NO_DAEMON, file=sys.stderr)
         return os.EX_UNAVAILABLE
     except RelayError:
-        if control.runs(socket):
+        if control.answers(socket) is not False:
             raise
     print("drained")
     return os.EX_OK

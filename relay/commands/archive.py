@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from relay.commands import filters, printing
 from relay.commands.asking import Asking
-from relay.commands.queue import changed, noted, refused, status, still
+from relay.commands.queue import changed, noted, refused, say, status, still
 from relay.errors import DamagedMail, NoSuchMail, RelayError
 from relay.queue.moving import LONGEST_FORM
 from relay.spool.folder import sync_folder
@@ -91,7 +91,7 @@ def export(arguments: argparse.Namespace, ask: Asking) -> int:
         printing.as_json(rows)
     else:
         for row in rows:
-            print(f"{row['id']}: {row['text']}", file=sys.stderr if piped else sys.stdout)
+            say(row, piped=piped)
     return status([row["result"] for row in rows])
 
 
@@ -198,7 +198,7 @@ def bring(arguments: argparse.Namespace, ask: Asking) -> int:
                 printing.as_json(rows)
             else:
                 for row in rows:
-                    print(f"{row['id']}: {row['text']}")
+                    say(row)
     except OSError as fault:
         print(f"tracker-relay: {arguments.file}: {fault.strerror or fault}", file=sys.stderr)
         return os.EX_NOINPUT

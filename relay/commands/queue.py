@@ -12,6 +12,7 @@ from relay.commands import filters, printing
 from relay.commands.asking import Asking
 from relay.journal import escaped
 
+_NO_MAIL = ("unknown", "gone")
 _SHOWN = 1000
 """Mails that a listing for people shows at most, unless more are asked for."""
 
@@ -75,7 +76,7 @@ def change(arguments: argparse.Namespace, ask: Asking) -> int:
         printing.as_json(rows)
     else:
         for row in rows:
-            print(f"{row['id']}: {row['text']}")
+            say(row)
     return status(results)
 
 
@@ -108,11 +109,17 @@ def noted(rows: Iterator[dict[str, Any]], results: list[str]) -> Iterator[dict[s
         yield row
 
 
+def say(row: dict[str, Any], *, piped: bool = False) -> None:
+    """What became of one mail: on standard error where that is an error, or standard output holds something else."""
+    wrong = row["result"] in (*_NO_MAIL, "busy")
+    print(f"{row['id']}: {row['text']}", file=sys.stderr if wrong or piped else sys.stdout)
+
+
 def status(results: list[str]) -> int:
     """The exit status of a change: what was `already` so is as good as done."""
     if "busy" in results:
         return os.EX_TEMPFAIL
-    return os.EX_NOINPUT if {"unknown", "gone"} & set(results) else os.EX_OK
+    return os.EX_NOINPUT if set(_NO_MAIL) & set(results) else os.EX_OK
 
 
 def refused(fault: Exception) -> int:

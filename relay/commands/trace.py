@@ -9,14 +9,19 @@ from typing import Any
 from relay.commands import printing
 from relay.commands.asking import Asking
 from relay.commands.printing import when
-from relay.errors import RelayError
+from relay.errors import NoSuchMail, RelayError
 from relay.journal import escaped
 
 
 def trace(arguments: argparse.Namespace, ask: Asking) -> int:
     """Every mail that the word names, history included."""
     rows = (row for line in ask({"do": "trace", "what": arguments.what}) for row in line["entries"])
-    _print(arguments, _with_sessions(rows, ask))
+    try:
+        _print(arguments, _with_sessions(rows, ask))
+    except NoSuchMail:
+        if arguments.json:
+            printing.as_json(())
+        raise
     return os.EX_OK
 
 

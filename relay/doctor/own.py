@@ -26,7 +26,12 @@ def configuration(loaded: Loaded) -> Iterator[Finding]:
     """What `check` says, row by row."""
     about = str(loaded.path)
     for fault in sorted(loaded.faults, key=lambda f: f.line):
-        yield fail("config", about, fault.shown(about).removeprefix(f"{about}:"), f"editor +{fault.line} {about}")
+        text = fault.shown(about).removeprefix(f"{about}:")
+        if loaded.path.is_file() and os.access(loaded.path, os.R_OK):
+            yield fail("config", about, text, f"editor +{fault.line} {about}")
+        else:
+            named = about if os.path.lexists(loaded.path) else "FILE"
+            yield fail("config", about, text, f"sudo tracker-relay --config {named} doctor")
     for warning in sorted(loaded.warnings, key=lambda f: f.line):
         yield warn("config", about, warning.shown(about).removeprefix(f"{about}:"), f"editor +{warning.line} {about}")
     if not loaded.faults and not loaded.warnings:
@@ -143,9 +148,12 @@ def doors(config: Configuration) -> list[Listen]:
 def daemon(config: Configuration, hostname: str) -> Iterator[Finding]:
     """Its control socket, its listeners, the drop-in's socket."""
     socket = control.socket_path(config)
-    runs = control.runs(socket)
+    runs = control.answers(socket)
     if runs:
         yield from _asked(socket)
+    elif runs is None:
+        text = "this user may not ask whether it runs: Permission denied"
+        yield warn("daemon", str(socket), text, f"sudo tracker-relay --config {config.path} doctor")
     else:
         yield fail("daemon", str(socket), "no daemon answers there: the relay does not run", start(config))
     for listen in config.listener.listen:
@@ -154,7 +162,11 @@ def daemon(config: Configuration, hostname: str) -> Iterator[Finding]:
             yield ok("daemon", str(listen), text)
     for listen in doors(config):
         yield entered(
-            config, listen, knock(listen, has_certificate=bool(config.listener.tls_certificate)), hostname, runs=runs
+            config,
+            listen,
+            knock(listen, has_certificate=bool(config.listener.tls_certificate)),
+            hostname,
+            runs=bool(runs),
         )
 
 

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+from relay import config, control
+from relay.doctor import own
 from tests.e2e.tools import ROOT, ROOT_ONLY, closed_port, until
 
 
@@ -90,6 +92,35 @@ def test_no_configuration_at_all(relay):
     [row] = rows_of(relay, status=1)
     assert (row["check"], row["level"]) == ("config", "fail")
     assert "No such file or directory: name the file with --config" in row["text"]
+
+
+@ROOT_ONLY
+def test_a_user_who_may_not_ask_the_daemon_is_not_told_that_it_runs(relay, hop):
+    relay.set_hop(hop.port).start()
+    configuration = config.read(relay.folder / "config.ini").configuration
+    for stopped in (False, True):
+        if stopped:
+            relay.stop()
+        os.seteuid(65534)
+        try:
+            assert control.answers(control.socket_path(configuration)) is None
+            socket, listener, *_ = own.daemon(configuration, "relay.example.com")
+        finally:
+            os.seteuid(0)
+        assert (socket.level, socket.text) == ("warn", "this user may not ask whether it runs: Permission denied")
+        assert socket.remedy == f"sudo tracker-relay --config {configuration.path} doctor"
+        assert listener.level == ("fail" if stopped else "ok")
+        assert "the relay runs" not in listener.text
+    assert control.answers(control.socket_path(configuration)) is False
+
+
+def test_a_configuration_that_may_not_be_read_is_no_work_for_an_editor(tmp_path):
+    path = tmp_path / "config.ini"
+    loaded = config.read(path)
+    assert [row.remedy for row in own.configuration(loaded)] == ["sudo tracker-relay --config FILE doctor"]
+    path.mkdir()
+    loaded = config.read(path)
+    assert [row.remedy for row in own.configuration(loaded)] == [f"sudo tracker-relay --config {path} doctor"]
 
 
 def test_why_mail_waits(relay):

@@ -48,7 +48,17 @@ def test_list_show_cat_hold_release_drop(relay, running):
         assert f"dropped: by an administrator ({USER_NAME})" in life
     for what in ("<1@x>", "#12", crane):
         assert "held: by an administrator" in relay.command("trace", what)
+    ended = relay.run("queue", "hold", other, "nonsense", crane)
+    assert ended.stdout == f"{crane}: held\n".encode()
+    assert ended.stderr.decode().splitlines() == [
+        f"{other}: is not in the queue any more: see trace",
+        "nonsense: no mail has this id",
+    ]
+    assert ended.returncode == 66
     assert "nothing is known of zzz" in relay.command("trace", "zzz", status=66)
+    ended = relay.run("trace", "zzz", "--json")
+    assert (ended.returncode, ended.stdout) == (66, b"[]\n")
+    assert ended.stderr == b"tracker-relay: nothing is known of zzz\n"
     assert "nonsense is not in the queue" in relay.command("queue", "cat", "nonsense", status=66)
 
 

@@ -98,7 +98,7 @@ def test_without_an_envelope_the_header_names_the_recipients(configured, tmp_pat
     ("arguments", "status", "text"),
     [
         (["explain", "/nonexistent/x.eml"], 66, "/nonexistent/x.eml: No such file"),
-        (["explain", str(MAILS[0]), "--envelope", "/nonexistent"], 65, "/nonexistent: no envelope"),
+        (["explain", str(MAILS[0]), "--envelope", "/nonexistent"], 66, "/nonexistent: No such file"),
         (["explain", str(MAILS[0]), "--from", "a b"], 65, "is no sender address"),
     ],
 )
