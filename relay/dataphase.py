@@ -7,11 +7,8 @@ r"""DataPhase: the octets between DATA and the final dot (RFC 5321 4.5.2), read 
 4. Whatever a chunk's edge could have cut (`\r\n.\r`) waits for the next chunk.
 """
 
-import re
-
 _END = b"\r\n.\r\n"
 _HOLD = (b"\r\n.\r", b"\r\n.", b"\r\n", b"\r")
-_BARE_LF = re.compile(rb"(?<!\r)\n")
 
 
 class DataPhase:
@@ -56,5 +53,5 @@ class DataPhase:
         if b"\n" in rest:
             if self._refuse_bare_lf:
                 self.fault = self.fault or "a bare LF"
-            data = _BARE_LF.sub(b"\r\n", data)
+            data = data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         return data
