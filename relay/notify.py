@@ -1,5 +1,8 @@
 """The rules about people: `notify` (always_notify_reporter, _owner, _updater, own_changes) and `mute`."""
 
+from collections.abc import Iterable
+from contextlib import suppress
+
 from relay.address import Address, AddressError, parse
 from relay.addressing import why_not
 from relay.mail import Mail, Recipient
@@ -95,23 +98,26 @@ def is_somebody(recipient: Recipient, who: Who, context: Context) -> bool:
 def mute(mail: Mail, context: Context) -> Mail:
     """Take out whoever never gets mail, by whatever way he came in."""
     muted = context.users.muted
-    gone = [r for r in mail.envelope.recipients if any(_is_user(r.address, r.origin, user, context) for user in muted)]
+    if not muted:
+        return mail
+    origins = {f"rcpt:{user.login}" for user in muted}
+    keys = _mailboxes_of(muted, context)
+    gone = [r for r in mail.envelope.recipients if r.origin in origins or r.address.key in keys]
     return mail.drop("mute", "his [user:LOGIN] says mute", *gone)
 
 
 def is_muted(address: Address, context: Context) -> bool:
     """True for the address of somebody who never gets mail."""
-    return any(_is_user(address, "", user, context) for user in context.users.muted)
+    return address.key in _mailboxes_of(context.users.muted, context)
 
 
-def _is_user(address: Address, origin: str, user: User, context: Context) -> bool:
-    if origin == f"rcpt:{user.login}":
-        return True
-    try:
-        own = user.address or parse(user.login)
-    except AddressError:
-        return False
-    return address.key == context.policy.full(own).key
+def _mailboxes_of(users: Iterable[User], context: Context) -> set[tuple[str, str]]:
+    """The mailboxes of these users: of who has no address, what his login comes to."""
+    found = set()
+    for user in users:
+        with suppress(AddressError):
+            found.add(context.policy.full(user.address or parse(user.login)).key)
+    return found
 
 
 def people(mail: Mail, context: Context) -> list[Who]:

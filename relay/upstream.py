@@ -20,16 +20,15 @@ from dataclasses import dataclass, field, replace
 
 from relay import journal, tls, transcript
 from relay.account import Account, Memory, account_of
-from relay.dialogue import SMALL, Dialogue, Stale
+from relay.dialogue import Dialogue, Stale
 from relay.dkim import Signer
 from relay.entry import Attempt, Cause, Disposition, Outcome
-from relay.fit import fit
+from relay.fit import fit, is_light
 from relay.holds import kept_back
 from relay.known import HopState, Known, Trouble, Watcher, keep, session_of, state_of, trouble_of
 from relay.link import Seen, TlsaSource, TokenSource, connect
 from relay.linkfault import LinkFault
 from relay.mail import Mail
-from relay.message import at_hand
 from relay.pool import MAX_IDLE, Pool
 from relay.proving import context_of
 from relay.refusals import About, about, asked_pause
@@ -356,8 +355,8 @@ class Upstreams:
         self._contexts.clear()
 
     async def _transact(self, link: Dialogue, mail: Mail, signer: Signer | None) -> list[Outcome]:
-        """An outcome for every recipient. A large mail is measured and signed in a thread. Raises Stale."""
-        if at_hand(mail.message.body) and mail.message.body.size <= SMALL:
+        """An outcome for every recipient. All but small mail is measured and signed in a thread. Raises Stale."""
+        if is_light(mail.message):
             fitted = fit(mail, link.features, link.host, signer)
         else:
             fitted = await asyncio.to_thread(fit, mail, link.features, link.host, signer)

@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import pytest
 
+from relay import address, people
 from relay.admission import ListenerOptions, content
 from relay.app import INLINE
 from relay.entry import Attempt, Disposition, Entry, Outcome, State
-from relay.fit import fit
+from relay.fit import LIGHT, fit, is_light
 from relay.mail import Envelope
 from relay.message import parse_bytes
 from relay.reply import Reply
@@ -159,6 +160,31 @@ def test_no_mail_that_is_prepared_on_the_event_loop_takes_50_ms_of_it(name):
         assert timed(Gateway(**options).prepare, raw, RCPT) < 0.05, options
 
 
+LIGHT_HOSTILE = {
+    "Reply-To: names": harbour(Reply_To="é <é@b>, " * 600),
+    "Reply-To: four of names": harbour(Reply_To="é <é@b>, " * 150).replace(
+        b"\r\n\r\n", b"\r\n" + ("Reply-To: " + "é <é@b>, " * 150 + "\r\n").encode() * 3 + b"\r\n", 1
+    ),
+    "parts in 8 bits": harbour(
+        Content_Type="multipart/mixed; boundary=o", body="--o\r\nContent-Type: x/é\r\nA: é\r\n\r\né\r\n" * 330
+    ),
+    "letters": harbour(Content_Type="x/y", body="éééé\r\n" * 1500),
+}
+
+
+@pytest.mark.parametrize("name", LIGHT_HOSTILE)
+def test_no_mail_that_is_made_fit_on_the_event_loop_takes_50_ms_of_it(name):
+    [(_, mail)] = Gateway(mime_encoding="auto").prepare(LIGHT_HOSTILE[name], RCPT).routed
+    assert is_light(mail.message)
+    assert timed(fit, mail, Features(), "mail.example.net") < 0.05
+
+
+def test_a_header_weighs_as_much_as_a_body():
+    assert is_light(parse_bytes(b"X: " + b"x" * (LIGHT - 7) + b"\r\n\r\n"))
+    assert not is_light(parse_bytes(b"X: " + b"x" * (LIGHT - 7) + b"\r\n\r\nx"))
+    assert not is_light(parse_bytes(b"X: y\r\n\r\n" + b"x" * LIGHT))
+
+
 @pytest.mark.parametrize(
     "rcpt",
     [
@@ -171,6 +197,8 @@ def test_no_mail_that_is_prepared_on_the_event_loop_takes_50_ms_of_it(name):
 )
 def test_recipients_cost_linear_time(rcpt):
     gateway = Gateway(ignore_domains="realm.example", users={f"user{n}": f"user{n}@example.org" for n in range(4000)})
+    muted = (people.User(f"mute{n}", address=address.parse(f"mute{n}@example.org"), mute=True) for n in range(4000))
+    gateway.setting = replace(gateway.setting, users=people.Users((*gateway.setting.users, *muted)))
     assert timed(gateway.prepare, harbour(), rcpt) < LIMIT
 
 
