@@ -16,6 +16,8 @@ from tests.e2e.tools import PASSWORD, ROOT, answers, free_port, until
 class Daemon:
     """`tracker-relay run` with a configuration, in a process of its own."""
 
+    program = ("-m", "relay")
+
     def __init__(self, folder):
         self.folder = folder
         self.port = free_port()
@@ -33,7 +35,7 @@ class Daemon:
         return self
 
     def start(self):
-        arguments = [sys.executable, "-m", "relay", "--config", self.folder / "config.ini", "run"]
+        arguments = [sys.executable, *self.program, "--config", self.folder / "config.ini", "run"]
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(arguments, cwd=ROOT, stdout=output, stderr=output)
         until(lambda: answers(self.port) or self.process.poll() is not None, "the relay")

@@ -51,6 +51,8 @@ class Received:
 class Hop:
     """Takes everything, in octets: only CRLF ends a line, only CRLF.CRLF a mail. Says REPLIES where a recipient asks."""
 
+    features = b"250-hop\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"
+
     def __init__(self):
         self.mails = []
         self.sock = socket.create_server(("127.0.0.1", 0), backlog=100)
@@ -68,17 +70,19 @@ class Hop:
             self._serve(client)
 
     def _serve(self, client):
-        buffer = b""
+        buffer = bytearray()
 
         def until(end):
             nonlocal buffer
-            while end not in buffer:
-                piece = client.recv(65536)
+            at = 0
+            while (found := buffer.find(end, at)) < 0:
+                at = max(len(buffer) - len(end), 0)
+                piece = client.recv(1 << 20)
                 if not piece:
                     raise ValueError
                 buffer += piece
-            found, _, buffer = buffer.partition(end)
-            return found
+            said, buffer = bytes(buffer[:found]), buffer[found + len(end) :]
+            return said
 
         client.sendall(b"220 hop\r\n")
         mail = None
@@ -87,7 +91,7 @@ class Hop:
             verb = line[:4].upper()
             answer = b"250 ok\r\n"
             if verb == b"EHLO":
-                answer = b"250-hop\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n"
+                answer = self.features
             elif verb == b"MAIL":
                 mail = Received(line[10:])
             elif verb == b"RCPT":
