@@ -209,6 +209,19 @@ def _status(loaded: Loaded) -> None:
         loaded.exposed("status", "token_file", Path(status.token_file))
 
 
+def _log(loaded: Loaded) -> None:
+    file = Path(loaded.configuration.log.file)
+    try:
+        wrong = "it is a folder: name a file in it" if loaded.configuration.log.file and file.is_dir() else ""
+        file.parent.stat()
+    except FileNotFoundError:
+        wrong = f"there is no folder {file.parent}: make it, for the relay's user"
+    except OSError:
+        return  # nothing that this user may see
+    if wrong:
+        loaded.fault("log", "file", wrong)
+
+
 CHECKS: tuple[Callable[[Loaded], None], ...] = (
     _sender,
     _next_hop,
@@ -224,4 +237,5 @@ CHECKS: tuple[Callable[[Loaded], None], ...] = (
     _dropping,
     _short_addresses,
     _status,
+    _log,
 )

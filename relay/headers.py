@@ -36,7 +36,7 @@ def originator(mail: Mail, context: Context) -> Mail:
         forced = _put_mailbox(message, "From", Mailbox(display, sender))
         if forced is not message:
             message = forced.remove("sender")
-            mail = mail.note("originator", f"From is {display} <{sender}>")
+            mail = mail.note("originator", f"From is {display} <{sender}>" if display else f"From is {sender}")
     message = _reply_to(message, context, _answered(mail, context, written, sender))
     mail = mail.with_message(message)
     return _reverse_path(mail, context, sender, kept)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import sys
@@ -21,6 +22,8 @@ from relay.server import Session
 from relay.surroundings import Setting
 
 _BACKLOG = 1024
+_OF_ROOT = 1024
+"""Ports below this one are for those who have CAP_NET_BIND_SERVICE."""
 _SOCKET_MODE = 0o666
 """A unix socket's own mode: the folder that it lies in says who may reach it."""
 
@@ -78,7 +81,7 @@ class Listener:
                 self._serving(await self._bind(listen, name), listen)
         except OSError as fault:
             await self.stop(0)
-            raise ConfigError(f"[listener] {option}: {listen}: {_reason(fault)}") from fault
+            raise ConfigError(f"[listener] {option}: {listen}: {_reason(fault, listen)}") from fault
 
     async def _open_default(self, listen: Listen) -> None:
         """The submission socket that nobody asked for: what keeps it from being is said, and the rest goes on."""
@@ -87,7 +90,7 @@ class Listener:
             self._serving(await self._bind(listen, SENDMAIL), listen)
         except OSError as fault:
             journal.warning(
-                "", f"no socket for the sendmail drop-in: {listen}: {_reason(fault)}; see [listener] submission"
+                "", f"no socket for the sendmail drop-in: {listen}: {_reason(fault, listen)}; see [listener] submission"
             )
 
     def _serving(self, server: asyncio.Server, listen: Listen) -> None:
@@ -190,5 +193,23 @@ def _bound(sock: socket.socket, listen: Listen) -> Listen:
     return Listen(*name[:2])
 
 
-def _reason(fault: OSError) -> str:
-    return os.strerror(fault.errno) if fault.errno else str(fault)
+def _reason(fault: OSError, listen: Listen) -> str:
+    """What is wrong, and what to do about it."""
+    if isinstance(fault, socket.gaierror) or not fault.errno:
+        return str(fault.strerror or fault)
+    port = listen.port or "PORT"
+    remedies = {
+        errno.EADDRINUSE: f"end the program that has it (ss -ltnp 'sport = :{port}'), or name another"
+        if listen.port
+        else "end the program that has it, or name another",
+        errno.EADDRNOTAVAIL: "no address of this host: name one that is (ip address)",
+        errno.EACCES: "ports below 1024 are root's: name a higher one, or let systemd open it (listen = systemd:NAME)"
+        if listen.port and listen.port < _OF_ROOT
+        else "tracker-relay doctor looks for the policy that forbids it"
+        if listen.port
+        else "give this user the folder (chown), or name another",
+        errno.ENOENT: "make the folder, or name another",
+        errno.EROFS: "name a folder that can be written",
+    }
+    remedy = remedies.get(fault.errno)
+    return os.strerror(fault.errno) + (f": {remedy}" if remedy else "")

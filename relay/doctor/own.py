@@ -52,7 +52,7 @@ def spool(config: Configuration) -> Iterator[Finding]:
         names = sorted(folder.iterdir())
         foreign = [path for path in names if path.lstat().st_uid != owner]
     except FileNotFoundError:
-        yield ok("spool", str(folder), "not there yet: the first start makes it")
+        yield _absent(folder)
         return
     except OSError as fault:
         yield warn("spool", str(folder), f"it can not be looked at: {fault.strerror}", "sudo tracker-relay doctor")
@@ -61,6 +61,15 @@ def spool(config: Configuration) -> Iterator[Finding]:
     yield from _ownership(folder, owner, foreign)
     yield from _damaged(folder / "corrupt")
     yield from waiting(config)
+
+
+def _absent(folder: Path) -> Finding:
+    """No spool yet: the first start makes it, if it may."""
+    above = next(path for path in folder.parents if path.exists())
+    if os.access(above, os.W_OK | os.X_OK, effective_ids=True):
+        return ok("spool", str(folder), "not there yet: the first start makes it")
+    text = f"not there yet, and this user can not make it: no write access to {above}"
+    return warn("spool", str(folder), text, f"mkdir -p -m 700 {folder}; chown USER: {folder}\nUSER is the relay's user")
 
 
 def _room(config: Configuration, folder: Path) -> Finding:

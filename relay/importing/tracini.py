@@ -43,7 +43,9 @@ def read(path: Path) -> TracIni:
 
     Raises Unreadable for a file that Trac could not read either, OSError when it can not be opened.
     """
-    path = path / "conf" / "trac.ini" if path.is_dir() else path
+    if path.is_dir():
+        inside, beside = path / "conf" / "trac.ini", path / "trac.ini"
+        path = beside if beside.is_file() and not inside.exists() else inside
     ini = TracIni(path)
     _read_into(ini, path, [])
     return ini

@@ -1,6 +1,7 @@
 """The spool's folder: ours alone, and one process in it at a time."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -39,9 +40,15 @@ def enter(folder: Path, inner: Sequence[Path], database: Path) -> tuple[int, int
         for descriptor in held:
             os.close(descriptor)
         if isinstance(fault, OSError):
-            raise SpoolError(f"spool {folder}: {os.strerror(fault.errno or 0)}") from fault
+            raise SpoolError(f"spool {folder}: {os.strerror(fault.errno or 0)}{_remedy(fault)}") from fault
         raise
     return held[0], held[1]
+
+
+def _remedy(fault: OSError) -> str:
+    if fault.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f": give user {os.geteuid()} a folder of its own there (chown), or name another with [spool] path"
+    return ""
 
 
 def _lock(folder: Path, descriptor: int, *, needed: bool) -> None:

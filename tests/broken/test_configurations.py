@@ -36,6 +36,11 @@ CASES = {
             "7: [notification] mails_per_minute: 'some' is not a whole number from 0 to 100000",
         ],
     ),
+    "a log file without its folder": (
+        OK + "[log]\nfile = /nonexistent/relay.log\n",
+        ["5: [log] file: there is no folder /nonexistent: make it, for the relay's user"],
+    ),
+    "a log file that is a folder": (OK + "[log]\nfile = /\n", ["5: [log] file: it is a folder: name a file in it"]),
     "a canary that would be a nuisance": (
         HOP + "canary = 5s\n",
         ["5: [notification] canary: a look each 5s would be a nuisance: 30s or more, or off"],

@@ -4,9 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
+
+import pytest
 
 from relay import config, control
 from relay.doctor import own
+from relay.errors import SpoolError
+from relay.spool.folder import enter
 from tests.e2e.tools import ROOT, ROOT_ONLY, closed_port, until
 
 
@@ -121,6 +126,31 @@ def test_a_configuration_that_may_not_be_read_is_no_work_for_an_editor(tmp_path)
     path.mkdir()
     loaded = config.read(path)
     assert [row.remedy for row in own.configuration(loaded)] == [f"sudo tracker-relay --config {path} doctor"]
+
+
+@ROOT_ONLY
+def test_a_spool_that_this_user_could_not_make(relay, hop, tmp_path):
+    configuration = config.read(relay.set_hop(hop.port).folder / "config.ini").configuration
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    named = replace(configuration, spool=replace(configuration.spool, path=str(folder / "var" / "spool")))
+    [row] = own.spool(named)
+    assert (row.level, row.text) == ("ok", "not there yet: the first start makes it")
+    for above in (folder, *folder.parents[:3]):
+        above.chmod(0o755)
+    os.seteuid(65534)
+    try:
+        [row] = own.spool(named)
+        with pytest.raises(SpoolError) as refused:
+            enter(folder / "var" / "spool", [], folder / "var" / "spool" / "x")
+    finally:
+        os.seteuid(0)
+    text = f"not there yet, and this user can not make it: no write access to {folder}"
+    assert (row.level, row.text) == ("warn", text)
+    assert str(refused.value) == (
+        f"spool {folder}/var/spool: Permission denied: give user 65534 a folder of its own there (chown), "
+        "or name another with [spool] path"
+    )
 
 
 def test_why_mail_waits(relay):

@@ -188,16 +188,6 @@ def test_a_stale_socket_is_replaced_and_a_living_one_is_not(stage, run, tmp_path
     run(story)
 
 
-def test_an_address_in_use_is_named(stage, run):
-    async def story():
-        async with stage.listening() as listener:
-            stage.options = replace(stage.options, listen=tuple(listener.addresses))
-            with pytest.raises(ConfigError, match=r"\[listener\] listen: 127\.0\.0\.1:\d+: Address already in use"):
-                await Listener(stage.setting()).start()
-
-    run(story)
-
-
 def test_a_host_outside_allow_is_sent_away(stage, run, caplog):
     refused = "554 5.7.1 this host may not send here"
 

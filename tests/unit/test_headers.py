@@ -138,6 +138,15 @@ def test_two_from_fields_become_one():
         assert Gateway(**options)(raw, TO).addresses("From") == ["bot@example.com"]
 
 
+def test_the_history_says_who_it_is_from_with_and_without_a_name():
+    def said(**options):
+        return [note.text for note in Gateway(**options)(harbour(), TO).prepared.notes if note.rule == "originator"]
+
+    assert said() == ["From is Harbour <bot@example.com>"]
+    nameless = Gateway()(harbour(drop=["X-Trac-Project"]), TO).prepared.notes
+    assert [note.text for note in nameless if note.rule == "originator"] == ["From is bot@example.com"]
+
+
 # --- where answers go ------------------------------------------------------------------------------------
 
 

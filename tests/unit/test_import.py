@@ -281,6 +281,18 @@ def test_a_missing_one_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err == f"tracker-relay: {tmp_path}/none.ini: No such file or directory\n"
 
 
+def test_of_a_folder_the_file_that_is_missing_is_named_or_the_one_that_is_there_taken(tmp_path, capsys):
+    assert cli.main(["import", str(tmp_path)]) == 66
+    assert capsys.readouterr().err == f"tracker-relay: {tmp_path}/conf/trac.ini: No such file or directory\n"
+    (tmp_path / "trac.ini").write_text("[notification]\nsmtp_server = beside.example\n")
+    assert cli.main(["import", str(tmp_path)]) == 0
+    assert "smtp_server = beside.example\n" in capsys.readouterr().out
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "trac.ini").write_text("[notification]\nsmtp_server = inside.example\n")
+    assert cli.main(["import", str(tmp_path)]) == 0
+    assert "smtp_server = inside.example\n" in capsys.readouterr().out
+
+
 # --- where a password goes ---------------------------------------------------------------------------------
 
 WITH_PASSWORD = f"[notification]\nsmtp_server = m.example\nsmtp_user = a\nsmtp_password = {PASSWORD}\n"
