@@ -13,10 +13,8 @@ import threading
 import time
 
 import chart
-from ground import PERFMAIL, TOOLS, Upstream, nxdomain
+from ground import PERFMAIL, Upstream, nxdomain, slow_disk
 from peers import PEERS, Custom
-
-HERE = os.path.dirname(os.path.abspath(__file__))
 
 # name: (mode, concurrency, rcpts, bytes, messages at scale 1)
 SCEN = {
@@ -131,13 +129,7 @@ def main():
     )
     ap.add_argument("--plot", default="bench.svg", help="the plot")
     a = ap.parse_args()
-    if a.fsync_delay_us:
-        so = f"{TOOLS}/slowsync-{a.fsync_delay_us}.so"
-        subprocess.run(
-            ["cc", "-O2", "-shared", "-fPIC", f"-DUS={a.fsync_delay_us}", "-o", so, HERE + "/slowsync.c", "-ldl"],
-            check=True,
-        )
-        os.environ["PERF_PRELOAD"] = so
+    slow_disk(a.fsync_delay_us)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the finally blocks run
     nxdomain()
     base = tempfile.mkdtemp(prefix="pf", dir=os.environ.get("PERF_TMP"))

@@ -2,6 +2,7 @@
 # One command, as root on Debian: this checkout against Debian's Postfix, in turns, with a table and a plot.
 #   bench/bench.sh                              every rule on, STARTTLS and AUTH upstream, 3 rounds
 #   bench/bench.sh --scen new-c10 --rounds 5    further arguments go to bench.py
+#   bench/bench.sh --alone                      the relay against itself: next hop far, refusing, silent; large mail
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 export PERF_TOOLS="${PERF_TOOLS:-${TMPDIR:-/tmp}/perf-tools}"
@@ -26,4 +27,8 @@ fi
 (cd "$here/.." && . scripts/venv.sh && make_venv .venv requirements/run.txt project)
 export PERF_TMP="${PERF_TMP:-/dev/shm/tracker-relay-bench}"
 mkdir -p "$PERF_TMP"
+if [ "${1:-}" = --alone ]; then
+    shift
+    exec python3 "$here/alone.py" --fsync-delay-us 1000 --relay-cmd "$here/relay.sh" "$@"
+fi
 exec python3 "$here/bench.py" --peers postfix --tls 1 --fsync-delay-us 1000 --relay-cmd "relay=$here/relay.sh" "$@"

@@ -38,6 +38,16 @@ def wait_smtp(port, secs=20):
     raise RuntimeError(f"nothing answers 220 on {port}")
 
 
+def slow_disk(microseconds):
+    """From now on every f(data)sync of every relay that is started takes so much longer."""
+    if microseconds:
+        shim = f"{TOOLS}/slowsync-{microseconds}.so"
+        source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "slowsync.c")
+        command = ["cc", "-O2", "-shared", "-fPIC", f"-DUS={microseconds}", "-o", shim, source, "-ldl"]
+        subprocess.run(command, check=True)
+        os.environ["PERF_PRELOAD"] = shim
+
+
 def cg_root():
     for p in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup"):
         if os.path.exists(p + "/cgroup.procs") and os.path.exists(p + "/cgroup.subtree_control"):
