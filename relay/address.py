@@ -133,6 +133,8 @@ def _parse_literal(text: str) -> str:
     inner = text[1:-1]
     try:
         if inner[:5].lower() == "ipv6:":
+            if "%" in inner:  # Python takes a zone, of any characters; RFC 5321 4.1.3 knows none
+                raise AddressError("bad address literal")
             ipaddress.IPv6Address(inner[5:])
         else:
             ipaddress.IPv4Address(inner)

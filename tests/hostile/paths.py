@@ -5,7 +5,7 @@ REFUSED = [
     "<a b@c.test>", "< a@b.test>", "<a@b.test >", "<a@b.test", "a@b.test>", "<<a@b.test>>", "<a@b..test>", "<a@.b.test>", "<a@b.test.>",
     "<a@-b.test>", "<a@b-.test>", "<a@b@c.test>", "<a,b@c.test>", "<a;b@c.test>", "<a:b@c.test>", "<alice@evil.test)bob@good.test>",
     "<alice@evil.test bob@good.test>", "<a[b@c.test>", "<a]b@c.test>", "<a\\@b@c.test>", "<.a@b.test>", "<a.@b.test>", "<a..b@c.test>",
-    "<@b.test>", "<a@>", "<@>", "<a@[127.0.0.1>", "<a@127.0.0.1]>", "<a@[256.1.1.1]>", "<a@[IPv6:gggg::1]>", "<a@[x]>", "<a@b_c!.test>",
+    "<@b.test>", "<a@>", "<@>", "<a@[127.0.0.1>", "<a@127.0.0.1]>", "<a@[256.1.1.1]>", "<a@[IPv6:gggg::1]>", "<a@[IPv6:::1%\u00e9]>", "<a@[x]>", "<a@b_c!.test>",
     "<a@b.test>junk", "<a@b.test><c@d.test>", "<a@b.test>,<c@d.test>", '<"a"b@c.test>', '<a"b"@c.test>', '<"a" @c.test>', "Name <a@b.test>",
     '"Name" <a@b.test>', "<a@" + "b" * 64 + ".test>", "<" + "a" * 250 + "@b.test>", "<a@" + "b." * 130 + "test>", "<a@b.test/../x>",
     "<=?utf-8?q?a=40evil?= @b.test>", "<a@=?utf-8?q?b?=.test>", "group:a@b.test;", "<\"a\\\"@b.test>", "<a@xn--.test>", "<a@b%00.test>",

@@ -69,6 +69,8 @@ NONE = {
     "a@[127.0.0]": "bad address literal",
     "a@[::1]": "bad address literal",
     "a@[IPv6:x]": "bad address literal",
+    "a@[IPv6:fe80::1%eth0]": "bad address literal",
+    "a@[IPv6:::1%é]": "bad address literal",
     "a@[IPv5:::1]": "bad address literal",
     "a@ü-.example": "bad internationalized domain",
     "a@☃.example": "bad internationalized domain",
