@@ -110,13 +110,13 @@ def _guess(octets: Iterator[bytes]) -> str:
 
 
 def _labelled(fields: tuple[Field, ...], scheme: str) -> tuple[Field, ...]:
-    """With Content-Transfer-Encoding saying `scheme`: in its place, else behind Content-Type, else last."""
+    """With Content-Transfer-Encoding saying `scheme`, once: in its place, else behind Content-Type, else last."""
     if not scheme:
         return fields
     field = Field(f"Content-Transfer-Encoding: {scheme}\r\n".encode("ascii"))
     names = [field.name for field in fields]
     if "content-transfer-encoding" in names:
         at = names.index("content-transfer-encoding")
-        return (*fields[:at], field, *fields[at + 1 :])
+        return (*fields[:at], field, *(f for f in fields[at + 1 :] if f.name != "content-transfer-encoding"))
     at = names.index("content-type") + 1 if "content-type" in names else len(fields)
     return (*fields[:at], field, *fields[at:])

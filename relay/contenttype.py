@@ -1,7 +1,7 @@
 """Content-Type: what a part says it is (RFC 2045 5.1), its parameters in the forms of RFC 2231 as well.
 
-Reading is linear. What two readers could read in two ways is read as nothing: a second field, a
-boundary that is given twice with different values.
+Reading is linear. What two readers could read in two ways is read as nothing: a second field that says
+something else, a boundary that is given twice with different values.
 """
 
 import re
@@ -18,6 +18,8 @@ MAX_PARAMETERS = 1000
 
 # A blank is one of ASCII: another one in a header is a letter, and leaves as `?`.
 _TYPE = re.compile(r"\s*+([A-Za-z0-9!#$&^_.+-]++)\s*+/\s*+([A-Za-z0-9!#$&^_.+-]++)\s*+", re.ASCII)
+_BARE_TEXT = re.compile(r"\s*+(?:text)?\s*+(?=;|$)", re.ASCII | re.IGNORECASE)
+"""Without a subtype, or with nothing: text/plain to every reader (RFC 1049 5; RFC 2045 5.2)."""
 _QUOTED = r'"(?:[^"\\]|\\.)*+"?'
 _PARAMETER = re.compile(rf';\s*+([^\s=;"]++)\s*+=\s*+({_QUOTED}|[^;"]*+)([^;]*+)|{_QUOTED}', re.DOTALL | re.ASCII)
 _MARK = re.compile(rf"{_QUOTED}|\(", re.DOTALL)
@@ -47,24 +49,24 @@ class ContentType:
 
 
 def content_type(fields: Sequence[Field], default: str = "text/plain") -> ContentType:
-    """Read Content-Type; two of them, or one that does not parse, have no kind. Raises TooComplex."""
+    """Read Content-Type; two that differ, or one that does not parse, have no kind. Raises TooComplex."""
     found = [field for field in fields if field.name == "content-type"]
     if not found:
         return ContentType(default, {})
-    if len(found) > 1:
+    if len(found) > 1 and len({field.raw.partition(b":")[2].strip() for field in found}) > 1:
         return ContentType("", {})
     return _remembered(found[0]) if len(found[0].raw) <= _SHORT else _read(found[0])
 
 
 def _read(field: Field) -> ContentType:
     text = without_comments(field.text)
-    kind = _TYPE.match(text)
-    if kind is None:
+    found = _TYPE.match(text) or _BARE_TEXT.match(text)
+    if found is None:
         return ContentType("", {})
-    parameters = parameters_of(text, kind.end())
+    parameters = parameters_of(text, found.end())
     if _FOLDED_BOUNDARY.search(field.raw):
         parameters["boundary"] = ""  # with the line end in it for some readers, without it for others
-    return ContentType(f"{kind[1]}/{kind[2]}".lower(), parameters)
+    return ContentType(f"{found[1]}/{found[2]}".lower() if found.re is _TYPE else "text/plain", parameters)
 
 
 _SHORT = 200

@@ -8,7 +8,6 @@ within another of the same boundary, or of one that is the other's with `--` beh
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 from relay.contenttype import ContentType, TooComplex, content_type, without_comments
 from relay.message import Body, BytesBody, Field, Message, parse, pieces
@@ -26,11 +25,6 @@ _MISSPELT = re.compile(r"([78])(?:-| )?bits?")
 """How programs write 7bit and 8bit."""
 _WINDOW = 262144
 _LINE = 1024
-
-
-@lru_cache(64)
-def _scheme_of(text: str) -> str:
-    return without_comments(text.lower()).strip().rstrip(";").strip()
 
 
 @dataclass(slots=True)
@@ -54,11 +48,11 @@ class Part:
 
     @property
     def scheme(self) -> str:
-        """The declared transfer encoding, lower case; "" for one that is missing, "?" for two of them."""
-        found = [field.text.lower() for field in self.fields if field.name == "content-transfer-encoding"]
+        """The declared transfer encoding, lower case; "" for one that is missing, "?" for two that differ."""
+        found = {field.text.lower() for field in self.fields if field.name == "content-transfer-encoding"}
         if len(found) > 1:
             return "?"
-        scheme = without_comments(found[0]).strip().rstrip(";").strip() if found else ""
+        scheme = without_comments(found.pop()).strip().rstrip(";").strip() if found else ""
         misspelt = _MISSPELT.fullmatch(scheme)
         return f"{misspelt[1]}bit" if misspelt else scheme
 
@@ -179,8 +173,8 @@ def _part(body: Body, start: int, level: _Level) -> Part:
 
 def _of_two_types(part: Part) -> str:
     """Why a part may not be changed that one reader could take for a multipart and another for none."""
-    said = [field.text.lstrip().lower() for field in part.fields if field.name == "content-type"]
-    return "two content types" if len(said) > 1 and any(map(_WITH_PARTS.match, said)) else ""
+    said = {field.text: field.text.lower() for field in part.fields if field.name == "content-type"}
+    return "two content types" if len(said) > 1 and any(map(_WITH_PARTS.match, said.values())) else ""
 
 
 class _Ahead:

@@ -42,8 +42,11 @@ def read(value):
         ("multipart/mixed; boundary=a; boundary*=us-ascii''b", "multipart/mixed", {"boundary": ""}),
         ("text/plain; name*0*=utf-8''%C3%A9; name*1=.txt", "text/plain", {"name": "é.txt"}),
         ('text/plain; name="open', "text/plain", {"name": "open"}),
-        ("text", "", {}),
-        ("", "", {}),
+        ("text", "text/plain", {}),
+        (" Text ; charset=utf-8", "text/plain", {"charset": "utf-8"}),
+        ("", "text/plain", {}),
+        ("textual", "", {}),
+        ("text plain", "", {}),
         ("/plain", "", {}),
         ("text/", "", {}),
     ],
@@ -55,7 +58,8 @@ def test_what_is_read(value, kind, parameters):
 
 def test_two_fields_and_none():
     field = Field(b"Content-Type: text/html\r\n")
-    assert content_type([field, field]).kind == ""
+    assert content_type([field, Field(b"Content-Type: text/plain\r\n")]).kind == ""
+    assert content_type([field, Field(b"content-type:text/html \r\n")]).kind == "text/html"
     assert content_type([]).kind == "text/plain"
     assert content_type([], "message/rfc822").kind == "message/rfc822"
 

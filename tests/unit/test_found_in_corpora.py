@@ -128,3 +128,24 @@ def test_lists_and_signatures_without_blanks_are_folded(raw):
     assert max(map(len, made.split(b"\r\n"))) <= LONGEST_LINE
     assert made.replace(b"\r\n ", b"") == raw.encode()
     assert fit(Field(made)).raw == made
+
+
+TWICE = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n"
+
+
+@pytest.mark.parametrize("encoding", ["base64", "qp"])
+def test_a_field_that_is_given_twice_alike_is_one(encoding):
+    """As mail() of PHP sends what its caller and its settings both say: no reader can read that in two ways."""
+    parsed = email.message_from_bytes(
+        bytes(left(HEAD + TWICE + TWICE + b"\r\nh\xc3\xa9las\r\n", mime_encoding=encoding))
+    )
+    assert parsed.get_all("Content-Transfer-Encoding") == [{"qp": "quoted-printable"}.get(encoding, encoding)]
+    assert parsed.get_payload(decode=True) == b"h\xc3\xa9las\r\n"
+
+
+def test_parts_of_a_multipart_that_says_so_twice():
+    kind = b"Content-Type: multipart/mixed; boundary=a\r\n"
+    parsed = email.message_from_bytes(
+        bytes(left(HEAD + kind + kind + b"\r\n--a\r\n" + TWICE + b"\r\nh\xc3\xa9las\r\n--a--\r\n", mime_encoding="qp"))
+    )
+    assert parsed.get_payload()[0].get_payload() == "h=C3=A9las"

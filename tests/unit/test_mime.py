@@ -173,6 +173,7 @@ SEALED = {
     "digest": b"Content-Type: multipart/digest; boundary=a\r\n\r\n--a\r\n\r\nSubject: x\r\n\r\nh\xc3\xa9las\r\n--a--\r\n",
     "multipart in base64": b"Content-Type: multipart/mixed; boundary=a\r\nContent-Transfer-Encoding: base64\r\n\r\n--a\r\n\r\nh\xc3\xa9las\r\n--a--\r\n",
     "no boundary": b"Content-Type: multipart/mixed\r\n\r\n--a\r\n\r\nh\xc3\xa9las\r\n--a--\r\n",
+    "two encodings": b"Content-Type: text/plain\r\nContent-Transfer-Encoding: 8bit\r\nContent-Transfer-Encoding: base64\r\n\r\nh\xc3\xa9las\r\n",
     "two types": b"Content-Type: text/plain\r\nContent-Type: text/html\r\n\r\nh\xc3\xa9las\r\n",
     "no body": b"Content-Type: multipart/mixed; boundary=a\r\n\r\n--a\r\nContent-Type: text/plain\r\n--a\r\nContent-Type: text/pl\xc3\xa9in\r\n--a--\r\n",
 }
