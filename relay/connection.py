@@ -97,8 +97,12 @@ class Connection(SMTP):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Greet it, unless it may not send here."""
         self.transport = transport
-        self._identify(transport)
         self._timer = self.loop.call_later(self.setting.options.idle_timeout, self._watch)
+        try:
+            self._identify(transport)
+        except OSError:  # it is gone; an exception would keep uvloop from ever telling so
+            self.transport.abort()
+            return
         if self._refusal:
             journal.rejected(self.client, self._refusal, "connection")
             self.dismiss(self._refusal)
@@ -107,12 +111,16 @@ class Connection(SMTP):
             self._flush()
 
     def _identify(self, transport: asyncio.BaseTransport) -> None:
+        """Who it is. Raises OSError when it is gone already."""
         connection = transport.get_extra_info("socket")
         address, uid = "unix", None
         if connection.family in (socket.AF_INET, socket.AF_INET6):
             # Made by hand, or handed over, a listening socket has no TCP_NODELAY: 44 ms for every mail.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            address = admission.unmapped(transport.get_extra_info("peername")[0])
+            peer = transport.get_extra_info("peername")
+            if not peer:  # uvloop asks only now
+                raise ConnectionResetError
+            address = admission.unmapped(peer[0])
             self.secure = transport.get_extra_info("ssl_object") is not None
             self._refusal = admission.client_allowed(address, self.setting.options)
             if self._refusal and self.setting.gate.known:

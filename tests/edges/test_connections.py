@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import struct
 from dataclasses import replace
 
 import pytest
@@ -56,6 +57,31 @@ def test_D7_A2_a_client_that_vanishes_behind_the_dot_has_sent_its_mail(stage, ru
             await asyncio.sleep(0.1)
             assert await stage.kept() == [MAIL]
             assert not stage.listener.sessions
+
+    run(story)
+
+
+def reset_at_once(at, times):
+    for _ in range(times):
+        with socket.create_connection((at.host, at.port), 20) as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def test_who_resets_before_it_is_greeted_leaves_nothing(stage, run):
+    """So a load balancer asks whether the port is alive. uvloop does not know any more who it was."""
+
+    async def story():
+        stage.options = replace(stage.options, max_connections=100)
+        async with stage.listening() as listener:
+            faults = []
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+            await asyncio.to_thread(reset_at_once, listener.addresses[0], 90)
+            await asyncio.sleep(0.05)
+            assert faults == []
+            assert not listener.sessions
+            assert not listener.crowd._hosts
+            async with stage.client() as talk:
+                assert (await talk.mail(MAIL + b".\r\n")).startswith("250")
 
     run(story)
 
