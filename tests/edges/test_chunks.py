@@ -27,7 +27,7 @@ class Wire(asyncio.Transport):
 
     def __init__(self):
         super().__init__()
-        self.said, self.closed = b"", False
+        self.said, self.closed, self.eof = b"", False, False
 
     def get_extra_info(self, name, default=None):
         return {"socket": Wire, "peername": ("127.0.0.1", 1)}.get(name, default)
@@ -45,7 +45,10 @@ class Wire(asyncio.Transport):
     is_closing = lambda self: self.closed  # noqa: E731
     can_write_eof = lambda self: True  # noqa: E731
     get_write_buffer_size = lambda self: 0  # noqa: E731
-    write_eof = pause_reading = resume_reading = lambda self: None
+    pause_reading = resume_reading = lambda self: None
+
+    def write_eof(self):
+        self.eof = True
 
     def codes(self):
         """The code of each reply, one of several lines once."""

@@ -111,8 +111,11 @@ def test_five_seconds_to_read_our_last_words(talking):
         await talk.send(b"FOO\r\n" * 20)
         begun = talk.hours.now
         assert talk.wire.said.endswith(b"\r\n421 4.7.0 too many errors\r\n")
+        assert talk.wire.eof, "these were the last ones"
+        assert [timer.at for timer in talk.hours.timers if timer.work] == [begun + 5]
         talk.hours.pass_by(begun + 4.9)
-        assert not talk.wire.closed
+        talk.session.resume_writing()
+        assert not talk.wire.closed, "to read slowly brings no more time"
         talk.hours.pass_by(begun + 5)
         assert talk.wire.closed
 

@@ -35,13 +35,15 @@ def test_no_timer_runs_while_a_mail_waits_for_the_disk(stage, run, monkeypatch):
 
 def test_who_vanishes_with_commands_undone_has_ended_once_and_sent_nothing(stage, run):
     async def story():
-        talking, ended = Talking(stage), []
+        talking, ended, faults = Talking(stage), [], []
         talking.session._ended = ended.append
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
         talking.session.data_received(b"NOOP\r\n" * 50 + BEGUN + MAIL)
         talking.session.connection_lost(None)
         for _ in range(10):
             await settled()
         assert ended == [talking.session]
+        assert faults == []
         assert stage.spool.begun == 0
 
     run(story)
@@ -59,5 +61,19 @@ def test_of_a_client_that_has_gone_nothing_is_left(stage, run):
         await settled()
         gc.collect()
         assert session() is None
+
+    run(story)
+
+
+def test_who_was_sent_away_and_has_gone_already_is_let_go(stage, run):
+    async def story():
+        talking = Talking(stage)
+
+        def gone():
+            raise OSError(107, "Transport endpoint is not connected")
+
+        talking.wire.write_eof = gone
+        await talking.send(b"FOO\r\n" * 20)
+        assert talking.wire.closed
 
     run(story)
