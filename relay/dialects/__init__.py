@@ -7,13 +7,25 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import cast
 
-from relay.dialects import bugzilla, generic, gitlab, helpdesk, jira, mantis, redmine, roundup, rt, trac
+from relay.dialects import bugzilla, generic, gitea, gitlab, helpdesk, jira, mantis, redmine, roundup, rt, trac
 from relay.dialects.facts import Dialect, Facts, Person, Text
 from relay.message import Message
 
 __all__ = ["DIALECTS", "Dialect", "Facts", "Person", "Text", "facts_of", "proves_reporter"]
 
-DIALECTS: tuple[ModuleType, ...] = (trac, roundup, redmine, bugzilla, gitlab, rt, jira, mantis, helpdesk, generic)
+DIALECTS: tuple[ModuleType, ...] = (
+    trac,
+    roundup,
+    redmine,
+    bugzilla,
+    gitea,
+    gitlab,
+    rt,
+    jira,
+    mantis,
+    helpdesk,
+    generic,
+)
 """The first that recognises a mail reads it; generic recognises all."""
 
 

@@ -7,7 +7,9 @@ from relay.message import Message
 
 _KEY = re.compile(r"[\[(]?\b([A-Z][A-Z0-9_]+)-(\d+)\b")
 _AUTHOR = re.compile(r"(.+) \(Jira\)", re.IGNORECASE)
-_EVENT = re.compile(r"\[jira\] \[(created|commented|assigned|updated|resolved|closed|reopened)\]", re.IGNORECASE)
+_SAYS = "created|commented|assigned|updated|resolved|closed|reopened"
+_EVENT = re.compile(rf"(?:re: )*+(?:\[[^\[\]]+\] ){{1,2}}(?:\[({_SAYS})\]|({_SAYS}):) \(", re.IGNORECASE)
+"""`[jira] [Created] (KEY-12)`, to Jira 4 `[jira] Created: (KEY-12)`; our own prefix may stand in front of it."""
 _EVENTS = {"created": "new", "commented": "comment"}
 
 
@@ -26,5 +28,5 @@ def facts(message: Message, text: Text) -> Facts:
         found[1] if found else "",
         f"{found[1]}-{found[2]}" if found else "",
         updater=person(author[1]) if author else None,
-        event=_EVENTS.get(said[1].lower(), "change") if said else "",
+        event=_EVENTS.get((said[1] or said[2]).lower(), "change") if said else "",
     )

@@ -21,7 +21,7 @@ def recognises(message: Message) -> bool:
 
 def facts(message: Message, text: Text) -> Facts:
     """Project, ticket, people and event; batch mails have no ticket."""
-    given = message.text("x-trac-ticket-id")
+    given = message.text("x-trac-ticket-id") or _announced(message)
     pattern = re.compile(rf"#{given}\b.*", re.DOTALL) if _NUMBER.fullmatch(given) else _TICKET
     found = pattern.search(decoded(message, "subject"))
     body = trac_body.read(text(), found[0] if found else "")
@@ -47,6 +47,13 @@ def facts(message: Message, text: Text) -> Facts:
         else "",
         decides_updater=not old,
     )
+
+
+def _announced(message: Message) -> str:
+    """The ticket of a mail of AnnouncerPlugin, which is sent in place of Trac's own and has fields of its own."""
+    if message.text("x-trac-announcement-realm") not in ("", "ticket"):
+        return ""
+    return next(filter(_NUMBER.fullmatch, map(message.text, ("x-trac-announcement-id", "x-announcement-id"))), "")
 
 
 def person(shown: str) -> Person | None:

@@ -25,7 +25,7 @@ TOKENS = (
 
 
 def seeds():
-    """The kept mails of nine trackers, and the standard library's."""
+    """The kept mails of ten trackers, and the standard library's."""
     return SAMPLES
 
 

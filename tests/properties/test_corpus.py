@@ -1,4 +1,4 @@
-"""Promises 4 and 8 over real mail: the kept mails of nine trackers, and the standard library's own where it has them.
+"""Promises 4 and 8 over real mail: the kept mails of ten trackers, and the standard library's own where it has them.
 
 Each goes through under every encoding. What leaves is one mail of the same parts with the same text,
 with nothing an SMTP server could choke on; it goes through once more unchanged; and its form for a hop

@@ -39,12 +39,24 @@ GRAMMAR = [
         ("bugzilla", "Harbour", "12", False),
     ),
     ("X-GitLab-Project: harbour\r\nX-GitLab-Issue-IID: 12\r\n", ("gitlab", "harbour", "12", True)),
+    (
+        "X-Gitea-Reason: comment\r\nX-Gitea-Repository: harbour\r\nX-GitLab-Project: harbour\r\nX-GitLab-Issue-IID: 12\r\n",
+        ("gitea", "harbour", "12", False),
+    ),
     ("RT-Ticket: example.com #12\r\nSubject: [example.com #12] Crane\r\n", ("rt", "Harbour", "12", True)),
     ("X-RT-Ticket: example.com #12\r\n", ("rt", "Harbour", "12", True)),
     ("X-JIRA-FingerPrint: abc\r\nSubject: [JIRA] (HARB-12) Crane\r\n", ("jira", "HARB", "HARB-12", False)),
     ("Subject: [Harbour 0000012]: Crane jams\r\n", ("mantis", "Harbour", "12", False)),
     ("X-Mailer: django\r\nSubject: [crew-12] Crane\r\n", ("helpdesk", "crew", "12", True)),
     ("X-Trac-Version: 1.6\r\nX-Trac-Project: =?utf-8?q?H=C3=A4fen?=\r\n", ("trac", "Häfen", "", False)),
+    (
+        "X-Trac-Version: 1.0\r\nX-Trac-Project: Harbour\r\nX-Trac-Announcement-Realm: ticket\r\nX-Announcement-Id: 12\r\n",
+        ("trac", "Harbour", "12", False),
+    ),
+    (
+        "X-Trac-Version: 1.0\r\nX-Trac-Project: Harbour\r\nX-Trac-Announcement-Realm: wiki\r\nX-Trac-Announcement-ID: 12\r\n",
+        ("trac", "Harbour", "", False),
+    ),
     ("Subject: [harbour] hello\r\n", ("", "", "", False)),
 ]
 
@@ -63,3 +75,21 @@ def test_nothing_makes_it_fail(subject, header, body):
 
 def test_generic_is_last():
     assert DIALECTS[-1].__name__.endswith("generic")
+
+
+@pytest.mark.parametrize(
+    ("subject", "event"),
+    [
+        ("[jira] [Commented] (HARB-12) Crane", "comment"),
+        ("[jira] Commented: (HARB-12) Crane", "comment"),
+        ("[Harbour Jira] Created: (HARB-12) Crane", "new"),
+        ("[HARB] [JIRA] Assigned: (HARB-12) Crane", "change"),
+        ("Re: [HARB] [jira] [Created] (HARB-12) Crane", "new"),
+        ("[JIRA] (HARB-12) Crane", ""),
+        ("[JIRA] (HARB-12) [x] Created: (HARB-13)", ""),
+    ],
+)
+def test_what_jira_says_has_happened(subject, event):
+    """Jira 4 wrote it without brackets; a prefix of ours may stand in front, a summary only behind."""
+    facts = read(f"X-JIRA-FingerPrint: abc\r\nSubject: {subject}\r\n\r\n".encode())
+    assert (facts.ticket, facts.event) == ("HARB-12", event)
