@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from relay import config, descriptors, journal, outbox, runner, spool
+from relay import config, descriptors, journal, outbox, runner, spool, suppression
 from relay.canary import Canary
 from relay.control import Control, socket_path
 from relay.delivery import Delivery
@@ -50,6 +50,7 @@ from relay.retry import RetryOptions
 from relay.routing import Route, Upstream
 from relay.startlines import announce, start_line
 from relay.statuspage import Sources, StatusPage
+from relay.suppression import Suppression
 from relay.surroundings import Pile, Pulse
 from relay.surroundings import Setting as ListenerSetting
 from relay.systemd import Systemd
@@ -107,6 +108,7 @@ class Relay:
         self.queue = Queue(Parts(self.spool, time.time, wake, self._prepare, self.reports, self._schedule, lift))
         again = self.queue.due_again
         self.hops = Hops(self.spool, self.upstreams, self._all_next_hops, time.time, again, self._hosts)
+        self.suppression = Suppression(self.spool, time.time, self._suppressed)
         self.canary = Canary(self.upstreams, self._next_hops, self.hops.is_paused, self.queue.back)
         self.control = Control(socket_path(configuration), self._answer)
         self.draining = asyncio.Event()
@@ -190,7 +192,7 @@ class Relay:
         await self.spool.open()
         try:
             self._make_room()
-            await self.hops.open()
+            await self.recollect()
             await self.control.start()  # who sees us listen may ask at once
             await self.listener.start()
             self.tokens.start()
@@ -220,6 +222,14 @@ class Relay:
             await self.tokens.stop()
             await self.spool.close()
 
+    async def recollect(self) -> None:
+        """What an administrator has said before a restart, out of the open spool. Raises SpoolError."""
+        await self.hops.open()
+        await self.suppression.open()
+
+    def _suppressed(self, keys: frozenset[tuple[str, str]]) -> None:
+        self.setting = replace(self.setting, suppressed=keys)
+
     def _make_room(self) -> None:
         """For as many clients as the configuration allows, or the system."""
         wanted = self.configuration.listener.max_connections
@@ -248,7 +258,7 @@ class Relay:
             return Reloaded(loaded.fault_lines())
         new, old = loaded.configuration, self.configuration
         taken = replace(new, spool=old.spool)
-        setting, hops = setting_of(taken), upstreams_of(taken)
+        setting, hops = replace(setting_of(taken), suppressed=self.setting.suppressed), upstreams_of(taken)
         try:
             gate = gate_of(taken.listener)
         except (OSError, UnicodeError) as fault:  # changed since it was read; ssl.SSLError is an OSError
@@ -290,7 +300,11 @@ class Relay:
 
     async def ask(self, request: dict[str, Any], octets: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
         """What needs no daemon: the spool is enough. Raises RelayError."""
-        lines = self.hops.answer(request) if request.get("do") in VERBS else self.queue.answer(request, octets)
+        verb = request.get("do")
+        if verb in suppression.VERBS:
+            lines = self.suppression.answer(request)
+        else:
+            lines = self.hops.answer(request) if verb in VERBS else self.queue.answer(request, octets)
         async for line in lines:
             yield line
 

@@ -172,6 +172,8 @@ class Context:
     users: Users = Users()
     first_of_event: bool = True
     """False for further mails of one event: what the policy adds has gone out with the first."""
+    suppressed: frozenset[tuple[str, str]] = frozenset()
+    """The keys of dead addresses, to which no mail goes."""
 
     @property
     def project(self) -> str:

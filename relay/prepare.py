@@ -35,6 +35,8 @@ class Setting:
     catch_all: tuple[Address, ...] = ()
     users: Users = Users()
     routes: tuple[Rule, ...] = ()
+    suppressed: frozenset[tuple[str, str]] = frozenset()
+    """Keys of dead addresses: an administrator's list, not the configuration's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,15 @@ def context_of(reading: Reading, setting: Setting, *, first_of_event: bool = Tru
         protocol=entry.client.protocol,
         uid=entry.client.uid,
     )
-    return Context(reading.profile.policy, reading.facts, stamp, setting.catch_all, setting.users, first_of_event)
+    return Context(
+        reading.profile.policy,
+        reading.facts,
+        stamp,
+        setting.catch_all,
+        setting.users,
+        first_of_event,
+        setting.suppressed,
+    )
 
 
 def _dropped(dropped: Iterable[Dropped]) -> tuple[Outcome, ...]:

@@ -81,6 +81,20 @@ def always_bcc(mail: Mail, context: Context) -> Mail:
     return _add(mail, context, "smtp_always_bcc", context.policy.smtp_always_bcc, shown=False)
 
 
+def suppress(mail: Mail, context: Context) -> Mail:
+    """Take out dead addresses, however they came in; a bare name on the list is also one that was given as such."""
+    if not context.suppressed:
+        return mail
+    gone = [r for r in mail.envelope.recipients if _is_suppressed(r, context)]
+    return mail.drop("suppress", "a dead address: see tracker-relay suppress list", *gone)
+
+
+def _is_suppressed(recipient: Recipient, context: Context) -> bool:
+    path = recipient.origin.removeprefix("rcpt:")
+    named = path != recipient.origin and (path, "") in context.suppressed
+    return named or recipient.address.key in context.suppressed
+
+
 def visible_recipients(mail: Mail, context: Context) -> Mail:
     """Write To and Cc so that they name whom the policy shows, and remove every field that names others."""
     to, cc = _public(mail, context) if context.policy.use_public_cc else ([], _always_shown(context))
@@ -137,7 +151,8 @@ def _always_shown(context: Context) -> list[Address]:
         for address in (completed(given, context),)
     }
     kept = [address for address in full.values() if not why_not(address, context)]
-    return [address for address in kept[::-1] if not is_muted(address, context)]
+    heard = [address for address in kept[::-1] if address.key not in context.suppressed]
+    return [address for address in heard if not is_muted(address, context)]
 
 
 def _public(mail: Mail, context: Context) -> tuple[list[Address], list[Address]]:

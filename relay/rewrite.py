@@ -18,6 +18,7 @@ from relay.recipients import (
     complete_untouched,
     filter_domains,
     remove_hidden,
+    suppress,
     visible_recipients,
 )
 from relay.wire import wire
@@ -52,6 +53,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("always_cc", always_cc),
     ("always_bcc", always_bcc),
     ("mute", mute),
+    ("suppress", suppress),
     ("visible_recipients", visible_recipients),
     ("originator", originator),
     ("subject_prefix", subject_prefix),
@@ -65,6 +67,7 @@ OFF_RULES: tuple[tuple[str, Rule], ...] = (
     ("filter_domains", filter_domains),
     ("complete_addresses", complete_untouched),
     ("mute", mute),
+    ("suppress", suppress),
     ("visible_recipients", remove_hidden),
     ("trace_fields", trace_fields),
     ("wire", wire),

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from relay import control
-from relay.commands import archive, filters, queue, trace, upstream
+from relay.commands import archive, filters, queue, suppress, trace, upstream
 from relay.commands.asking import Asking
 from relay.control import NoDaemon
 from relay.errors import NoSuchMail, RelayError
@@ -23,7 +23,7 @@ _CHANGES = {
 
 
 def declare(commands: Any) -> None:
-    """The subcommands `queue`, `trace`, `upstream`, `reload` and `drain`."""
+    """The subcommands `queue`, `trace`, `upstream`, `suppress`, `reload` and `drain`."""
     verbs = commands.add_parser("queue", help="the mail in the spool").add_subparsers(
         metavar="VERB", required=True, dest="verb"
     )
@@ -56,7 +56,8 @@ def declare(commands: Any) -> None:
     reload.set_defaults(function=_reload)
     drain = commands.add_parser("drain", help="the running daemon takes no more work, finishes what is under way, ends")
     drain.set_defaults(function=_drain)
-    for parser in (*verbs.choices.values(), *upstream.declare(commands), follow, reload, drain):
+    others = (*upstream.declare(commands), *suppress.declare(commands))
+    for parser in (*verbs.choices.values(), *others, follow, reload, drain):
         parser.set_defaults(in_spool=True)
 
 

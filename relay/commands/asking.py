@@ -51,7 +51,7 @@ class Asking:
         self._runner = self._open.enter_context(asyncio.Runner())
         self._step(relay.spool.open)
         self._open.callback(lambda: self._step(relay.spool.close))
-        self._step(relay.hops.open)
+        self._step(relay.recollect)
         self._relay = relay
 
     def _offline(self, request: dict[str, Any], octets: Iterable[bytes]) -> Lines:
