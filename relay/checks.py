@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from relay import dkim, gate, oauth_checks, passwords, routing, securing
+from relay import dkim, gate, namedfile, oauth_checks, passwords, routing, securing
 from relay.admission import Listen
 from relay.client_checks import CLIENT_CHECKS
 from relay.loaded import Loaded
@@ -121,7 +121,7 @@ def _passwords(loaded: Loaded, path: Path) -> None:
     if loaded.exposed("listener", "passwd_file", path):
         return
     try:
-        known, faults = passwords.read(path.read_text("utf-8"))
+        known, faults = passwords.read(namedfile.read(path).decode("utf-8"))
     except (OSError, UnicodeError) as fault:
         loaded.fault("listener", "passwd_file", f"{path}: {getattr(fault, 'strerror', None) or 'not UTF-8'}")
         return

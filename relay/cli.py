@@ -1,6 +1,7 @@
 """The commands. Exit statuses are those of sysexits.h; an error is one line on stderr."""
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from relay import __version__, commands, config, control, places, reference
+from relay import __version__, commands, config, control, namedfile, places, reference
 from relay.commands import printing
 from relay.errors import RelayError
 from relay.loaded import Configuration
@@ -180,7 +181,7 @@ def _explain(arguments: argparse.Namespace) -> int:
         return EX_CONFIG
     reading = arguments.file
     try:
-        octets = sys.stdin.buffer.read() if reading == Path("-") else reading.read_bytes()
+        octets = _mail(reading, configuration.listener.max_size)
         sender, recipients = arguments.sender, arguments.to
         if arguments.envelope:
             reading = arguments.envelope
@@ -191,7 +192,7 @@ def _explain(arguments: argparse.Namespace) -> int:
             octets, sender, recipients, app.setting_of(configuration), time.time(), client=client
         )
     except OSError as fault:
-        print(f"tracker-relay: {reading}: {os.strerror(fault.errno or 0)}", file=sys.stderr)
+        print(f"tracker-relay: {reading}: {fault.strerror}", file=sys.stderr)
         return EX_NOINPUT
     except RelayError as fault:
         print(f"tracker-relay: {fault}", file=sys.stderr)
@@ -202,6 +203,16 @@ def _explain(arguments: argparse.Namespace) -> int:
         print(explain.as_text(explained), end="\n\n", flush=True)
         sys.stdout.buffer.write(bytes(explained.after.message))
     return EX_OK
+
+
+def _mail(path: Path, longest: int) -> bytes:
+    """A mail's octets, no more than the listener takes. Raises OSError."""
+    if path != Path("-"):
+        return namedfile.read(path, longest)
+    octets = sys.stdin.buffer.read(longest + 1)
+    if len(octets) > longest:
+        raise OSError(errno.EFBIG, f"larger than {longest} octets ([listener] max_size)")
+    return octets
 
 
 def _sendmail(arguments: argparse.Namespace) -> int:

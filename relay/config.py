@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from relay import inheriting, inifile, options, people, secretfile
+from relay import inheriting, inifile, namedfile, options, people, secretfile
 from relay.admission import Listen, ListenerOptions
 from relay.checks import CHECKS
 from relay.exchangers import MxOptions
@@ -44,11 +44,11 @@ from relay.transaction import Timeouts
 def read(path: Path, environ: Mapping[str, str] = os.environ) -> Loaded:
     """Read a configuration. Never raises: what is wrong stands in `faults`."""
     try:
-        data = path.read_bytes()
+        data = namedfile.read(path)
     except OSError as fault:
         denied = isinstance(fault, PermissionError)
         remedy = "run this as root or as the relay's user" if denied else "name the file with --config"
-        ini = IniFile(faults=[Fault(1, "", "", f"{os.strerror(fault.errno or 0)}: {remedy}")])
+        ini = IniFile(faults=[Fault(1, "", "", f"{fault.strerror}: {remedy}")])
     else:
         ini = inifile.read(data)
     reader = _Reader(path, ini, environ)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from relay import mailboxes, prepare, rewrite
+from relay import mailboxes, namedfile, prepare, rewrite
 from relay.address import Address, AddressError, parse_path
 from relay.changelines import changed_fields
 from relay.entry import Client, Entry
@@ -249,7 +249,7 @@ def envelope_file(path: Path) -> tuple[str | None, list[str]]:
     Raises RelayError for what is no envelope; OSError.
     """
     try:
-        form = json.loads(path.read_text("utf-8"))
+        form = json.loads(namedfile.read(path))
         form = form.get("envelope", form)
         sender = form.get("mail_from", form.get("from"))
         recipients = form.get("rcpt_tos", form.get("to", []))
@@ -257,6 +257,6 @@ def envelope_file(path: Path) -> tuple[str | None, list[str]]:
             raise TypeError("mail_from is a string or null")
         if not isinstance(recipients, list) or not all(isinstance(r, str) for r in recipients):
             raise TypeError("recipients are a list of strings")
-    except (ValueError, TypeError, AttributeError) as fault:
+    except (ValueError, TypeError, AttributeError, RecursionError) as fault:
         raise RelayError(f"{path}: no envelope: {fault}") from fault
     return sender, list(recipients)

@@ -8,9 +8,8 @@ import hashlib
 import secrets
 import ssl
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from relay import challenge, passwords
+from relay import challenge, namedfile, passwords
 from relay.admission import ListenerOptions
 from relay.challenge import Challenge
 from relay.passwords import Known
@@ -55,6 +54,8 @@ def context_of(options: ListenerOptions) -> ssl.SSLContext | None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for named in filter(None, (options.tls_certificate, options.tls_key)):
+        namedfile.look(named)
     context.load_cert_chain(options.tls_certificate, options.tls_key or None, password=_no_pass_phrase)
     return context
 
@@ -67,7 +68,7 @@ def gate_of(options: ListenerOptions) -> Gate:
     """The gate that [listener] asks for. Raises OSError, ssl.SSLError, UnicodeError."""
     if not options.passwd_file:
         return Gate(context_of(options))
-    text = Path(options.passwd_file).read_text("utf-8")
+    text = namedfile.read(options.passwd_file).decode("utf-8")
     known, _ = passwords.read(text)
     return Gate(context_of(options), known, hashlib.sha256(text.encode()).digest())
 

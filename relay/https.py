@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from relay import __version__
+from relay import __version__, namedfile
 from relay.errors import RelayError
 
 LARGEST = 65536
@@ -43,6 +43,8 @@ class Answer:
 def trust(ca_file: str) -> ssl.SSLContext:
     """Verified TLS 1.2 or later with the system's authorities, or those of a file. Costs 20 ms. Raises HttpFault."""
     try:
+        if ca_file:
+            namedfile.look(ca_file)
         context = ssl.create_default_context(cafile=ca_file or None)
     except (OSError, ssl.SSLError) as fault:
         raise HttpFault(f"{ca_file}: {fault.strerror or fault}: name a file of certificates in PEM form") from fault

@@ -8,7 +8,9 @@ import hashlib
 import json
 import logging
 import logging.handlers
+import os
 import re
+import stat
 import sys
 import time
 from collections import Counter
@@ -51,6 +53,8 @@ def setup(options: LogOptions) -> None:
 
     Libraries' warnings go the same way. Their debug lines never do: they contain mail and passwords.
     """
+    if options.file and os.path.exists(options.file) and stat.S_ISFIFO(os.stat(options.file).st_mode):
+        os.close(os.open(options.file, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))  # else it waits for a reader
     handler: logging.Handler = (
         logging.handlers.WatchedFileHandler(options.file, encoding="utf-8", errors="backslashreplace")
         if options.file

@@ -1,9 +1,8 @@
 """Checks of OAuth2: what only a look at the files beside config.ini shows, so that a sign-in never fails for it."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
-from relay import https
+from relay import https, namedfile
 from relay.loaded import Loaded
 from relay.oauth import Client, client_of, signing
 from relay.routing import NextHopOptions
@@ -46,6 +45,6 @@ def _faults(client: Client) -> Iterator[tuple[str, str]]:
 
 def _sign(client: Client) -> None:
     if client.certificate:
-        signing.client_assertion(client, Path(client.certificate).read_bytes(), 0.0, "trial")
+        signing.client_assertion(client, namedfile.read(client.certificate), 0.0, "trial")
     else:
         signing.account_assertion(client, 0.0)

@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Sequence
 from typing import Any
 
-from relay import dane, tls
+from relay import dane, namedfile, tls
 from relay.dane import Finding
 from relay.der import public_key
 from relay.errors import HopError
@@ -38,6 +38,8 @@ class Anchored(HopError):
 def context_of(upstream: Upstream) -> ssl.SSLContext:
     """The TLS context of an upstream, to be made once: it costs 20 ms. Raises OSError, ssl.SSLError."""
     if tls.demand(upstream).proof == "pkix" or upstream.sts:
+        if upstream.ca_file:
+            namedfile.look(upstream.ca_file)
         context = ssl.create_default_context(cafile=upstream.ca_file or None)
         context.hostname_checks_common_name = not upstream.sts  # RFC 8461 4.1: a subjectAltName it must be
         return _with_options(context, upstream)
@@ -71,6 +73,7 @@ def anchored(upstream: Upstream, anchors: Sequence[bytes]) -> ssl.SSLContext:
 def _with_options(context: ssl.SSLContext, upstream: Upstream) -> ssl.SSLContext:
     context.minimum_version = _VERSIONS[upstream.minimum]
     if upstream.client_certificate:
+        namedfile.look(upstream.client_certificate)
         context.load_cert_chain(upstream.client_certificate)
     return context
 

@@ -5,9 +5,8 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 
-from relay import https, journal
+from relay import https, journal, namedfile
 from relay.errors import RelayError
 from relay.oauth import replies, requests, signing, stored
 from relay.oauth.client import Client
@@ -87,7 +86,7 @@ class Renewal:
         if not client.certificate:
             return await asyncio.to_thread(signing.account_assertion, client, now)
         try:
-            certificate = await asyncio.to_thread(Path(client.certificate).read_bytes)
+            certificate = await asyncio.to_thread(namedfile.read, client.certificate)
         except OSError as fault:
             raise signing.CanNotSign(f"{client.certificate}: {fault.strerror}") from fault
         return await asyncio.to_thread(signing.client_assertion, client, certificate, now, secrets.token_urlsafe(24))

@@ -7,7 +7,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from relay import passwords
+from relay import namedfile, passwords
 from relay.errors import RelayError
 from relay.loaded import Configuration
 
@@ -43,11 +43,11 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
 def _lines(path: Path) -> list[str]:
     """What stands in it; nothing while there is no such file. Raises RelayError."""
     try:
-        return path.read_text("utf-8").splitlines()
+        return namedfile.read(path).decode("utf-8").splitlines()
     except FileNotFoundError:
         return []
     except (OSError, UnicodeError) as fault:
-        why = os.strerror(fault.errno or 0) if isinstance(fault, OSError) else "not UTF-8: is it the right file?"
+        why = fault.strerror if isinstance(fault, OSError) else "not UTF-8: is it the right file?"
         raise RelayError(f"{path}: {why}") from fault
 
 

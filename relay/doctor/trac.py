@@ -1,6 +1,5 @@
 """Trac: whether a trac.ini hands its notifications to this relay, in a way that works."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +20,7 @@ def trac(config: Configuration, path: Path) -> Iterator[Finding]:
     try:
         ini = tracini.read(path)
     except OSError as fault:
-        text = f"{os.strerror(fault.errno or 0)}"
-        yield fail("trac", str(path), text, "name the trac.ini, or the folder of its environment")
+        yield fail("trac", str(path), str(fault.strerror), "name the trac.ini, or the folder of its environment")
         return
     except RelayError as fault:
         yield fail("trac", str(path), str(fault), "correct that line")

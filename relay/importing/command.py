@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         if made.password:
             _keep(made.password, place)
     except OSError as fault:
-        return _failed(EX_NOINPUT, f"{fault.filename or arguments.trac_ini}: {os.strerror(fault.errno or 0)}")
+        return _failed(EX_NOINPUT, f"{fault.filename or arguments.trac_ini}: {fault.strerror}")
     except tracini.Unreadable as fault:
         return _failed(EX_DATAERR, str(fault))
     except RelayError as fault:

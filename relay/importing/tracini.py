@@ -12,10 +12,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from relay import namedfile
 from relay.errors import RelayError
 
 DEEPEST = 10
 """Files that inherit from each other, one after the other, at most."""
+MOST_FILES = 100
+"""Files that are read at most: one of ten ways to each of the next ones would be read ten thousand times."""
 _SECTION = re.compile(r"\[(?P<name>[^\]]+)\]")
 _OPTION = re.compile(r"(?P<name>[^:=\s][^:=]*?)\s*[:=]\s*(?P<value>.*)")
 _COMMENT = re.compile(r"\s;")
@@ -32,6 +35,8 @@ class TracIni:
     path: Path
     sections: dict[str, dict[str, str]] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    files: int = 0
+    """How many were read for it."""
 
     def section(self, name: str) -> dict[str, str]:
         """The options of a section; nothing when there is none."""
@@ -53,6 +58,9 @@ def read(path: Path) -> TracIni:
 
 def _read_into(ini: TracIni, path: Path, heirs: list[Path]) -> None:
     own: dict[str, dict[str, str]] = {}
+    ini.files += 1
+    if ini.files > MOST_FILES:
+        raise Unreadable(f"{ini.path}: it inherits from more than {MOST_FILES} files, by whatever way")
     for section, name, value in _options(path):
         own.setdefault(section, {})
         if name:
@@ -68,7 +76,7 @@ def _read_into(ini: TracIni, path: Path, heirs: list[Path]) -> None:
         try:
             _read_into(ini, parent, [*heirs, path.absolute()])
         except OSError as fault:
-            ini.remarks.append(f"{parent}, which it inherits from: {os.strerror(fault.errno or 0)}: left out")
+            ini.remarks.append(f"{parent}, which it inherits from: {fault.strerror}: left out")
 
 
 def _options(path: Path) -> Iterator[tuple[str, str, str]]:
@@ -97,7 +105,7 @@ def _options(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _text(path: Path) -> str:
-    data = path.read_bytes().removeprefix(b"\xef\xbb\xbf")
+    data = namedfile.read(path).removeprefix(b"\xef\xbb\xbf")
     if b"\0" in data:
         raise Unreadable(f"{path}: it holds NUL octets: is it a trac.ini?")
     try:

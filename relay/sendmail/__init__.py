@@ -19,7 +19,7 @@ import pwd
 import sys
 from collections.abc import Mapping, Sequence
 
-from relay import __version__, places
+from relay import __version__, namedfile, places
 from relay.address import Address, AddressError, parse
 from relay.message import BytesBody
 from relay.message import parse as parse_message
@@ -192,8 +192,7 @@ def socket_path(config: str, environ: Mapping[str, str]) -> str:
     if named := environ.get(SOCKET):
         return named.removeprefix("unix:")
     try:
-        with open(config, "rb") as file:
-            octets = file.read()
+        octets = namedfile.read(config)
     except OSError:
         return places.submission_socket(config)
     from relay import inifile  # noqa: PLC0415 - most callers may not read the file

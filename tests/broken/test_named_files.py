@@ -1,0 +1,148 @@
+"""What a configuration or a command line names as a file and is none that can be read to its end: one line says so, at once."""
+
+import io
+import os
+import sys
+
+import pytest
+
+from relay import cli, https, journal, namedfile, proving, sendmail
+from relay.routing import Upstream
+
+TAIL = "[notification]\nsmtp_enabled = true\nsmtp_from = bugs@example.com\n"
+KINDS = {
+    "a device": ("no regular file", lambda path: path.symlink_to("/dev/zero")),
+    "a pipe": ("no regular file", os.mkfifo),
+    "a folder": ("Is a directory", os.mkdir),
+    "ten gigabytes": ("larger than 16777216 octets: is it the right file?", lambda path: sparse(path)),
+}
+
+
+def sparse(path):
+    path.touch(0o600)
+    os.truncate(path, 10 << 30)
+
+
+@pytest.fixture(params=KINDS)
+def odd(request, tmp_path):
+    """A path, and what is to be said of it."""
+    text, make = KINDS[request.param]
+    path = tmp_path / "odd"
+    make(path)
+    return path, text
+
+
+def said(capsys, *words, status):
+    assert cli.main([str(word) for word in words]) == status
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err
+    return (out + err).splitlines()
+
+
+def config(tmp_path, text=""):
+    path = tmp_path / "config.ini"
+    path.write_text(text + TAIL)
+    path.chmod(0o600)
+    return path
+
+
+def test_the_configuration(odd, capsys):
+    path, text = odd
+    assert said(capsys, "--config", path, "check", status=78)[0] == f"{path}:1: {text}: name the file with --config"
+
+
+def test_the_drop_in_takes_the_usual_socket(odd):
+    path, _ = odd
+    assert sendmail.socket_path(str(path), {}) == sendmail.places.submission_socket(str(path))
+
+
+def test_a_mail_and_its_envelope(odd, tmp_path, capsys):
+    path, text = odd
+    main = config(tmp_path)
+    if "larger" in text:
+        text = "larger than 52428800 octets: is it the right file?"  # [listener] max_size
+    assert said(capsys, "--config", main, "explain", path, status=66) == [f"tracker-relay: {path}: {text}"]
+    mail = tmp_path / "mail.eml"
+    mail.write_bytes(b"Subject: x\r\n\r\nx\r\n")
+    lines = said(capsys, "--config", main, "explain", mail, "--envelope", path, status=66)
+    assert lines == [f"tracker-relay: {path}: {text.replace('52428800', '16777216')}"]
+
+
+def test_a_mail_from_standard_input_has_an_end(tmp_path, capsys, monkeypatch):
+    main = config(tmp_path, "[listener]\nmax_size = 1000\n")
+    given = io.BytesIO(b"x" * 100_000)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given))
+    lines = said(capsys, "--config", main, "explain", "-", status=66)
+    assert lines == ["tracker-relay: -: larger than 1000 octets ([listener] max_size)"]
+    assert given.tell() == 1001
+
+
+def test_an_envelope_without_end_is_none(tmp_path, capsys):
+    path, mail = tmp_path / "envelope.json", tmp_path / "mail.eml"
+    path.write_text("[" * 200_000)
+    mail.write_bytes(b"Subject: x\r\n\r\nx\r\n")
+    [line] = said(capsys, "--config", config(tmp_path), "explain", mail, "--envelope", path, status=65)
+    assert line.startswith(f"tracker-relay: {path}: no envelope: ")
+
+
+def test_a_trac_ini(odd, tmp_path, capsys):
+    path, text = odd
+    if text != "Is a directory":
+        assert said(capsys, "import", path, status=66) == [f"tracker-relay: {path}: {text}"]
+    ini = tmp_path / "trac.ini"
+    ini.write_text(f"[inherit]\nfile = {path}\n[notification]\nsmtp_enabled = true\n")
+    told = "".join(said(capsys, "import", ini, status=0)).replace("#", "").replace(" ", "")
+    assert f"{path}, which it inherits from: {text}: left out".replace(" ", "") in told
+
+
+def test_a_trac_ini_that_inherits_without_end(tmp_path, capsys):
+    """Sixteen ways to each of the next files, eight deep, would be four milliards."""
+    for number in range(9):
+        ways = ", ".join(f"{'./' * way}{number + 1}.ini" for way in range(16))
+        (tmp_path / f"{number}.ini").write_text(f"[inherit]\nfile = {ways}\n[notification]\nsmtp_enabled = true\n")
+    [line] = said(capsys, "import", tmp_path / "0.ini", status=65)
+    assert "100 files" in line
+
+
+def test_a_log_file_that_is_a_pipe_without_a_reader(tmp_path):
+    os.mkfifo(tmp_path / "log")
+    with pytest.raises(OSError, match="No such device"):
+        journal.setup(journal.LogOptions(file=str(tmp_path / "log")))
+
+
+def test_a_file_of_passwords(odd, tmp_path, capsys):
+    path, text = odd
+    main = config(tmp_path, f"[listener]\npasswd_file = {path}\n")
+    [line] = said(capsys, "--config", main, "check", status=78)
+    assert line.startswith(f"{main}:2: [listener] passwd_file: {path}: ")
+    lines = said(capsys, "--config", main, "passwd", "dana", "--delete", status=65)
+    assert lines == [f"tracker-relay: {path}: {text}"]
+
+
+def test_a_certificate(odd, tmp_path, capsys):
+    path, _ = odd
+    main = config(tmp_path, f"[listener]\nsecret_modes = warn\ntls_certificate = {path}\n")
+    lines = said(capsys, "--config", main, "check", status=78)
+    assert any(line.startswith(f"{main}:3: [listener] tls_certificate: {path}: ") for line in lines), lines
+
+
+def test_authorities_and_a_certificate_for_a_next_hop(odd):
+    path, text = odd
+    with pytest.raises(https.HttpFault, match=text.partition(":")[0]):
+        https.trust(str(path))
+    for hop in (
+        Upstream("a", "mail.example.com", tls="starttls", ca_file=str(path)),
+        Upstream("a", "mail.example.com", tls="none", client_certificate=str(path)),
+    ):
+        with pytest.raises(OSError) as caught:
+            proving.context_of(hop)
+        assert (caught.value.strerror, caught.value.filename) == (text, str(path))
+
+
+def test_a_file_that_grows_while_it_is_read_is_too_large(tmp_path):
+    """One in /proc says that it has no octets."""
+    with pytest.raises(OSError, match="larger than 10 octets"):
+        namedfile.read("/proc/self/status", 10)
+    path = tmp_path / "exact"
+    path.write_bytes(b"0123456789")
+    assert namedfile.read(path, 10) == b"0123456789"
