@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import weakref
 from dataclasses import replace
 
@@ -77,3 +78,40 @@ def test_who_was_sent_away_and_has_gone_already_is_let_go(stage, run):
         assert talking.wire.closed
 
     run(story)
+
+
+LOCAL_TROUBLE = "451 4.3.0 local trouble, try again later"
+
+
+def test_a_fault_of_ours_within_a_command_ends_the_session_and_is_told(stage, run, caplog):
+    async def story():
+        talking = Talking(stage)
+
+        def broken(verb, argument):
+            raise RuntimeError("planted")
+
+        talking.session.execute = broken
+        await talking.send(b"NOOP\r\nNOOP\r\n")
+        assert talking.wire.said.endswith(f"ESMTP\r\n{LOCAL_TROUBLE}\r\n".encode())
+        assert talking.wire.eof
+        assert talking.session.closing
+
+    with caplog.at_level(logging.INFO, "tracker-relay"):
+        run(story)
+    assert caplog.messages == ["fault in session: RuntimeError: planted"]
+
+
+def test_a_fault_of_ours_while_the_client_waits_is_told_and_the_session_goes_on(stage, run, caplog):
+    async def story():
+        talking = Talking(stage)
+
+        async def broken(reception):
+            raise RuntimeError("planted")
+
+        talking.session._finish = broken
+        await talking.send(BEGUN + MAIL + b"NOOP\r\n")
+        assert talking.wire.said.endswith(f"\r\n{LOCAL_TROUBLE}\r\n250 2.0.0 ok\r\n".encode())
+
+    with caplog.at_level(logging.INFO, "tracker-relay"):
+        run(story)
+    assert caplog.messages == ["fault in session: RuntimeError: planted"]
