@@ -261,7 +261,7 @@ class Connection(SMTP):
                 if self.closing or self._holding or self._at == len(self.buffer):
                     return False
                 if self.content is not None:
-                    data, self.buffer, self._at = self.buffer[self._at :], b"", 0
+                    data, self._at = self.buffer[self._at :], 0
                     self.buffer = self.content(data)
                 elif (line := self._next_line()) is not None:
                     (self.expect or self._command)(line)
@@ -308,7 +308,7 @@ class Connection(SMTP):
         """Answer what was asked so far, then speak TLS. What came with the command counts for nothing."""
         self.transport.pause_reading()  # what comes next is for TLS
         self._flush()
-        self.buffer, self._at = b"", 0
+        self.buffer = b""
         self.hold(self._upgrade(context))
 
     async def _upgrade(self, context: ssl.SSLContext) -> None:

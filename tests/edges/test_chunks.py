@@ -189,3 +189,16 @@ def test_a_mail_of_one_client_leaves_others_their_turn(stage, run):
         assert talking.wire.codes()[-1] == 250
 
     run(story)
+
+
+def test_what_is_not_whole_is_looked_at_once_not_again_and_again(stage, run):
+    async def story():
+        talking, looked = Talking(stage), []
+        plain = talking.session._work_off
+        talking.session._work_off = lambda: looked.append(True) or plain()
+        for octets in (b"EH", b"LO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.c>\r\n", b"DATA\r\n", b"Subj", b"ect: x\r\n", b""):
+            await talking.send(octets)
+            assert looked == [True]
+            looked.clear()
+
+    run(story)

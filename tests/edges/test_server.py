@@ -101,11 +101,12 @@ def test_a_pipelined_session_in_one_packet(stage, run):
         b"*1\r\n$4\r\nPING\r\n",
     ],
 )
-def test_D13_other_protocols_are_sent_away(stage, run, octets):
+def test_D13_other_protocols_are_sent_away(stage, run, octets, caplog):
     async def story():
         async with stage.listening(), stage.client(hello="") as talk:
             await talk.send(octets)
-            assert (await talk.closed()).startswith(b"421 4.7.0")
+            assert await talk.closed() == b"421 4.7.0 this is SMTP\r\n"
+        assert caplog.messages == ["NOQUEUE: client=127.0.0.1, session: 421 4.7.0 this is SMTP"]
 
     run(story)
 
