@@ -4,6 +4,7 @@ Names begin with the mail's id, so they sort by age. A folder of 100,000 mails i
 or opened whole; all of it happens in a thread of the caller's.
 """
 
+import contextlib
 import heapq
 import json
 import os
@@ -112,8 +113,9 @@ def find(folders: Sequence[Path], name: str) -> Captured | None:
 
 def _captured(name: str, folder: str, path: str) -> Captured | None:
     try:
-        status = os.lstat(path)
-    except FileNotFoundError:
+        with _inside(Path(path).parent) as place:
+            status = os.lstat(Path(path).name, dir_fd=place)
+    except _NOTHING:
         return None
     if not stat.S_ISREG(status.st_mode):
         return None
@@ -127,19 +129,34 @@ def _files(folders: Sequence[Path], inner: Sequence[str] = ("new", "cur")) -> It
             for entry in _scan(folder / kind):
                 name = entry.name.partition(":")[0]
                 if NAME.fullmatch(name):
-                    yield name, str(folder), entry.path
+                    yield name, str(folder), str(folder / kind / entry.name)
 
 
 def _scan(folder: Path) -> Iterator["os.DirEntry[str]"]:
     try:
-        with os.scandir(folder) as entries:
+        with _inside(folder) as place, os.scandir(place) as entries:
             yield from entries
-    except FileNotFoundError:
+    except _NOTHING:
         return
 
 
+_NOTHING = (FileNotFoundError, NotADirectoryError)
+"""There is no such folder in the outbox: a link, which would lead out of it, is none, as `outbox.py` has it."""
+
+
+@contextlib.contextmanager
+def _inside(folder: Path) -> Iterator[int]:
+    """A folder of the outbox, held open. Raises OSError, NotADirectoryError for a link."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with _inside(path.parent) as place:
+        return os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=place)
 
 
 def _envelope(folder: Path, name: str) -> dict[str, Any]:

@@ -67,6 +67,26 @@ def test_no_path_leads_out_of_the_outbox(site, name):
     assert site.get("/outbox").status == 200
 
 
+@pytest.mark.parametrize("kind", ["new", "cur", "envelope"])
+def test_a_folder_that_is_a_link_leads_out_of_the_outbox(site, tmp_path, kind):
+    """Its mail is another's: nothing of it is listed, shown, or counted; the other folders are read as before."""
+    name, theirs = "f" * 32, tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / name).write_bytes(b"Subject: theirs\r\n\r\nx\r\n")
+    (theirs / f"{name}.json").write_text('{"to": [{"address": "theirs@example.org"}]}')
+    site.outbox.mkdir()
+    for folder in {"new", "cur", "envelope"} - {kind}:
+        (site.outbox / folder).mkdir()
+    (site.outbox / kind).symlink_to(theirs)
+    mine = site.outbox / ("cur" if kind == "new" else "new") / (name if kind == "envelope" else "e" * 32)
+    mine.write_bytes(b"Subject: mine\r\n\r\nx\r\n")
+    listed = site.get("/api/outbox").text
+    assert "mine" in listed
+    assert "theirs" not in listed
+    if kind != "envelope":
+        assert site.ask(f"/outbox/{name}").status == site.ask(f"/outbox/{name}/source").status == 404
+
+
 def test_only_names_that_the_outbox_gives_are_looked_for(site):
     (site.outbox / "new").mkdir(parents=True)
     (site.outbox / "secret").write_text("Subject: x\r\n\r\nx")
