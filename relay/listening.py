@@ -197,6 +197,8 @@ def _reason(fault: OSError, listen: Listen) -> str:
     """What is wrong, and what to do about it."""
     if isinstance(fault, socket.gaierror) or not fault.errno:
         return str(fault.strerror or fault)
+    if fault.errno == errno.EEXIST:
+        return str(fault.strerror)
     port = listen.port or "PORT"
     remedies = {
         errno.EADDRINUSE: f"end the program that has it (ss -ltnp 'sport = :{port}'), or name another"
@@ -209,6 +211,7 @@ def _reason(fault: OSError, listen: Listen) -> str:
         if listen.port
         else "give this user the folder (chown), or name another",
         errno.ENOENT: "make the folder, or name another",
+        errno.ENOTDIR: "what should be the folder is none: name another",
         errno.EROFS: "name a folder that can be written",
     }
     remedy = remedies.get(fault.errno)

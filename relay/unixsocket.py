@@ -13,6 +13,7 @@ _LONGEST = 100
 """Octets of a path that surely fit into a socket address (107 on Linux)."""
 _SO_PEERGROUPS = 59
 """Linux; Python has no name for it."""
+_REMEDY = "move it away, or name another path"
 
 
 @contextlib.contextmanager
@@ -33,7 +34,7 @@ def refuse_living(path: str) -> None:
     """Nothing, or a dead socket, lies there, which a new one may replace; what lives is refused. Raises OSError."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise FileExistsError(errno.EEXIST, "not a socket", path)
+            raise FileExistsError(errno.EEXIST, f"what lies there is not a socket: {_REMEDY}", path)
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX) as probe:
@@ -51,7 +52,7 @@ def give_mode(path: str, mode: int) -> None:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
-            raise FileExistsError(errno.EEXIST, "somebody put something else in its place", path)
+            raise FileExistsError(errno.EEXIST, f"somebody put something else in its place: {_REMEDY}", path)
         os.chmod(f"/proc/self/fd/{descriptor}", mode)  # what we looked at, whatever has the name by now
     finally:
         os.close(descriptor)

@@ -112,7 +112,7 @@ class Server:
         try:
             return await (self._on_path(listen) if listen.path else self._on_port(listen))
         except OSError as fault:
-            known = fault.errno and not isinstance(fault, socket.gaierror)  # whose numbers are others
+            known = fault.errno and not isinstance(fault, socket.gaierror | FileExistsError)  # whose numbers are others
             reason = os.strerror(fault.errno or 0) if known else fault.strerror or str(fault)
             raise ConfigError(f"[status] listen: {listen}: {reason}") from fault
 

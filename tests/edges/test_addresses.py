@@ -65,3 +65,19 @@ def test_permission_denied_has_another_remedy_for_each_kind_of_address(stage, ru
             await Listener(stage.setting()).start()
 
     run(story)
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
+def test_what_lies_where_the_socket_should_be_is_named(stage, run, tmp_path, folder):
+    path = tmp_path / "s.sock"
+    path.mkdir() if folder else path.write_text("mine")
+
+    async def story():
+        stage.options = replace(stage.options, listen=(Listen(path=str(path)),))
+        with pytest.raises(ConfigError) as refused:
+            await Listener(stage.setting()).start()
+        told = f"unix:{path}: what lies there is not a socket: move it away, or name another path"
+        assert str(refused.value) == f"[listener] listen: {told}"
+
+    run(story)
+    assert path.is_dir() or path.read_text() == "mine"
