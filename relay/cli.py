@@ -25,7 +25,7 @@ _LATER = {
 }
 """The commands that are loaded only when they are called: together they take as long as all the rest."""
 
-EX_OK, EX_USAGE, EX_DATAERR, EX_NOINPUT, EX_SOFTWARE, EX_CONFIG = 0, 64, 65, 66, 70, 78
+EX_OK, EX_USAGE, EX_DATAERR, EX_NOINPUT, EX_SOFTWARE, EX_IOERR, EX_CONFIG = 0, 64, 65, 66, 70, 74, 78
 
 
 class _Parser(argparse.ArgumentParser):
@@ -39,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:  # type: ignore[override]
         """A wrong command line: one line, and the way to help."""
-        print(f"tracker-relay: {message} (see tracker-relay --help)", file=sys.stderr)
+        printing.complain(f"{message} (see tracker-relay --help)")
         raise SystemExit(EX_USAGE)
 
 
@@ -48,20 +48,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         words = sys.argv[1:] if argv is None else argv
         arguments = _parser(words).parse_args(words)
-        if getattr(arguments, "in_spool", False):
-            return _in_spool(arguments)
-        if hasattr(arguments, "auth"):
-            return _authorize(arguments)
         command: Callable[[argparse.Namespace], int] = arguments.function
-        return command(arguments)
+        if getattr(arguments, "in_spool", False):
+            command = _in_spool
+        elif hasattr(arguments, "auth"):
+            command = _authorize
+        status = command(arguments)
+        if sys.stdout:
+            sys.stdout.flush()  # while there is somebody to say what is wrong with it
+        return status
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nobody reads our output any more
+        _no_output()  # nobody reads it any more
         return EX_OK
     except Exception as fault:
-        print(f"tracker-relay: a fault of the program: {type(fault).__name__}: {fault}", file=sys.stderr)
+        if isinstance(fault, OSError) and fault.errno in _UNWRITABLE and not fault.filename:
+            _no_output()
+            printing.complain(f"standard output: {fault.strerror}")
+            return EX_IOERR
+        printing.complain(f"a fault of the program: {type(fault).__name__}: {fault}")
         return EX_SOFTWARE
+
+
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""Faults of a file that output is redirected to."""
+
+
+def _no_output() -> None:
+    """What Python has still kept of it goes nowhere, instead of failing once more at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _parser(words: Sequence[str]) -> argparse.ArgumentParser:
@@ -174,7 +190,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
     if arguments.envelope and (arguments.sender is not None or arguments.to):
         text = "--envelope has its own sender and recipients: leave --from and --to out"
-        print(f"tracker-relay: {text}", file=sys.stderr)
+        printing.complain(text)
         return EX_USAGE
     configuration = _configured(arguments)
     if configuration is None:
@@ -192,10 +208,10 @@ def _explain(arguments: argparse.Namespace) -> int:
             octets, sender, recipients, app.setting_of(configuration), time.time(), client=client
         )
     except OSError as fault:
-        print(f"tracker-relay: {reading}: {fault.strerror}", file=sys.stderr)
+        printing.complain(f"{reading}: {fault.strerror}")
         return EX_NOINPUT
     except RelayError as fault:
-        print(f"tracker-relay: {fault}", file=sys.stderr)
+        printing.complain(str(fault))
         return EX_DATAERR
     if arguments.json:
         print(explain.as_json(explained))
@@ -230,7 +246,7 @@ def _passwd(arguments: argparse.Namespace) -> int:
     try:
         return passwd.run(arguments, configuration)
     except RelayError as fault:
-        print(f"tracker-relay: {fault}", file=sys.stderr)
+        printing.complain(str(fault))
         return EX_DATAERR
 
 

@@ -27,7 +27,7 @@ class Fault:
         """`file:line: [section] option: text`; what no terminal shows is escaped: often it is the very fault."""
         place = " ".join(part for part in (f"[{self.section}]" if self.section else "", self.option) if part)
         told = f"{place}: {self.text}" if place else self.text
-        return f"{file}:{self.line}: {told if told.isprintable() else _visible(told)}"
+        return f"{_visible(file)}:{self.line}: {_visible(told)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from relay import control
-from relay.commands import archive, filters, queue, suppress, trace, upstream
+from relay.commands import archive, filters, printing, queue, suppress, trace, upstream
 from relay.commands.asking import Asking
 from relay.control import NoDaemon
 from relay.errors import NoSuchMail, RelayError
@@ -100,8 +100,8 @@ def run(arguments: argparse.Namespace, configuration: Configuration) -> int:
         with Asking(configuration) as ask:
             return int(arguments.function(arguments, ask))
     except NoSuchMail as fault:
-        print(f"tracker-relay: {fault}", file=sys.stderr)
+        printing.complain(str(fault))
         return os.EX_NOINPUT
     except RelayError as fault:
-        print(f"tracker-relay: {fault}", file=sys.stderr)
+        printing.complain(str(fault))
         return os.EX_UNAVAILABLE

@@ -82,7 +82,7 @@ def export(arguments: argparse.Namespace, ask: Asking) -> int:
         _restore(ask, before)
         if not isinstance(fault, OSError):
             raise
-        print(f"tracker-relay: {arguments.output}: {fault.strerror or fault}; nothing is exported", file=sys.stderr)
+        printing.complain(f"{arguments.output}: {fault.strerror or fault}; nothing is exported")
         return os.EX_CANTCREAT
     if arguments.remove:
         kept = [row for row in rows if row["result"] != "done"]
@@ -102,7 +102,7 @@ def _restore(ask: Asking, before: dict[str, Any]) -> None:
             list(ask(asked))
     except RelayError as fault:
         told = "some mails stay held with the reason `exported to`: release them when it is mended"
-        print(f"tracker-relay: {fault}; {told}", file=sys.stderr)
+        printing.complain(f"{fault}; {told}")
 
 
 @contextlib.contextmanager
@@ -200,14 +200,14 @@ def bring(arguments: argparse.Namespace, ask: Asking) -> int:
                 for row in rows:
                     say(row)
     except OSError as fault:
-        print(f"tracker-relay: {arguments.file}: {fault.strerror or fault}", file=sys.stderr)
+        printing.complain(f"{arguments.file}: {fault.strerror or fault}")
         return os.EX_NOINPUT
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, _Damaged) as fault:
         told = f"{len(results)} mails were read before it" if results else "nothing was imported"
-        print(f"tracker-relay: {arguments.file}: {fault}; {told}", file=sys.stderr)
+        printing.complain(f"{arguments.file}: {fault}; {told}")
         return os.EX_DATAERR
     if not results:
-        print(f"tracker-relay: {arguments.file}: no mail is in it", file=sys.stderr)
+        printing.complain(f"{arguments.file}: no mail is in it")
         return os.EX_DATAERR
     return os.EX_OK
 

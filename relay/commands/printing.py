@@ -7,6 +7,13 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+from relay.journal import escaped
+
+
+def complain(text: str) -> None:
+    """An error: one line on standard error, whatever stands in it."""
+    print(f"tracker-relay: {escaped(text)}", file=sys.stderr)
+
 
 def as_json(rows: Iterable[dict[str, Any]]) -> None:
     """One JSON array, a row on each line, written as the rows come."""

@@ -112,7 +112,7 @@ def noted(rows: Iterator[dict[str, Any]], results: list[str]) -> Iterator[dict[s
 def say(row: dict[str, Any], *, piped: bool = False) -> None:
     """What became of one mail: on standard error where that is an error, or standard output holds something else."""
     wrong = row["result"] in (*_NO_MAIL, "busy")
-    print(f"{row['id']}: {row['text']}", file=sys.stderr if wrong or piped else sys.stdout)
+    print(escaped(f"{row['id']}: {row['text']}"), file=sys.stderr if wrong or piped else sys.stdout)
 
 
 def status(results: list[str]) -> int:
@@ -127,5 +127,5 @@ def refused(fault: Exception) -> int:
     if isinstance(fault, filters.Declined):
         print("nothing was changed", file=sys.stderr)
         return 1
-    print(f"tracker-relay: {fault}", file=sys.stderr)
+    printing.complain(str(fault))
     return os.EX_USAGE

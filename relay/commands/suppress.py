@@ -62,7 +62,7 @@ def _add(arguments: argparse.Namespace, ask: Asking) -> int:
 
 def _clear(arguments: argparse.Namespace, ask: Asking) -> int:
     if bool(arguments.addresses) == arguments.all:
-        print("tracker-relay: name addresses, or --all", file=sys.stderr)
+        printing.complain("name addresses, or --all")
         return os.EX_USAGE
     return _told(arguments, ask({"do": "unsuppress", "addresses": arguments.addresses, "all": arguments.all}))
 

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,7 +35,7 @@ def show(arguments: argparse.Namespace, ask: Asking) -> int:
 
     _print(arguments, rows())
     for name in missing:
-        print(f"tracker-relay: nothing is known of {name}", file=sys.stderr)
+        printing.complain(f"nothing is known of {name}")
     return os.EX_NOINPUT if missing else os.EX_OK
 
 

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from relay import secretfile
+from relay.commands import printing
 from relay.errors import RelayError
 from relay.importing import converted, tracini
 
@@ -100,4 +101,4 @@ def _failed(status: int, text: str) -> int:
 
 
 def _tell(text: str) -> None:
-    print(f"tracker-relay: {text}", file=sys.stderr)
+    printing.complain(text)

@@ -2,12 +2,14 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
 from relay import cli
 
-CONFIG = "[notification]\nsmtp_enabled = true\nsmtp_from = bot@example.com\n[status]\nlisten =\n"
+CONFIG = "[notification]\nsmtp_enabled = true\nsmtp_from = bot@example.com\n[status]\nlisten =\n[spool]\nreserve = 0\n"
 MAIL = b"Subject: x\r\n\r\nx\r\n"
 
 
@@ -87,7 +89,7 @@ def test_an_envelope_has_its_own_sender_and_recipients(told, tmp_path, also):
 
 def test_a_configuration_that_may_not_be_read(tmp_path, capsys, monkeypatch):
     if os.geteuid() == 0:  # root may read anything
-        monkeypatch.setattr("pathlib.Path.read_bytes", _forbidden)
+        monkeypatch.setattr("relay.namedfile.read", _forbidden)
     path = tmp_path / "config.ini"
     path.write_text(CONFIG)
     path.chmod(0)
@@ -97,5 +99,49 @@ def test_a_configuration_that_may_not_be_read(tmp_path, capsys, monkeypatch):
         assert "".join(capsys.readouterr()) == line
 
 
-def _forbidden(self):
+def _forbidden(_path):
     raise PermissionError(13, "Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["explain", "no\nsuch\x1b[31m.eml"], "tracker-relay: no\\nsuch\\x1b[31m.eml: No such file or directory\n"),
+        (["import", "no\nsuch"], "tracker-relay: no\\nsuch: No such file or directory\n"),
+        (["suppress", "add", "a\nb"], "tracker-relay: argument ADDRESS: 'a\\nb' is not an address: control character"),
+        (["fly\n"], "tracker-relay: argument COMMAND: invalid choice: 'fly\\n'"),
+        (["queue", "import", "no\nsuch"], "tracker-relay: no\\nsuch: No such file or directory\n"),
+        (["queue", "export", "x\ny", "-o", "a\nb/c"], "tracker-relay: a\\nb/c: No such file or directory; nothing"),
+    ],
+)
+def test_an_error_is_one_line_whatever_was_typed(told, tmp_path, words, said):
+    (tmp_path / "var" / "spool").mkdir(parents=True, mode=0o700)
+    _status, out, err = told(*words)
+    assert out == ""
+    assert err.startswith(said)
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["show", "hold", "retry", "cat"])
+def test_an_id_with_a_line_feed_is_one_line_too(told, tmp_path, command):
+    (tmp_path / "var" / "spool").mkdir(parents=True, mode=0o700)
+    status, out, err = told("queue", command, "x\ny\x1b")
+    assert (status, out) == (66, "")
+    assert "x\\ny\\x1b" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_name_of_the_configuration_with_a_line_feed(tmp_path, capsys):
+    assert cli.main(["--config", str(tmp_path / "no\nsuch"), "check"]) == 78
+    line = f"{tmp_path}/no\\nsuch:1: No such file or directory: name the file with --config\n"
+    assert capsys.readouterr().out == line
+
+
+def test_output_that_can_not_be_written_is_74_and_said_once(tmp_path):
+    (tmp_path / "config.ini").write_text(CONFIG)
+    (tmp_path / "var" / "spool").mkdir(parents=True, mode=0o700)
+    start = [sys.executable, "-m", "relay", "--config", str(tmp_path / "config.ini")]
+    for words in (["reference"], ["queue", "list", "--json"]):
+        with open("/dev/full", "w") as full:
+            ended = subprocess.run([*start, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        assert (ended.returncode, ended.stderr) == (74, "tracker-relay: standard output: No space left on device\n")
