@@ -31,6 +31,14 @@ _OVERRUN = 16 << 20
 """Octets behind max_size that are still read, so that the client learns why; then the line is cut."""
 
 
+class _Over(Exception):
+    """the profile has had its share"""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(str(reply))
+        self.reply = reply
+
+
 @dataclass(slots=True)
 class _Transaction:
     """MAIL and the RCPTs behind it."""
@@ -305,12 +313,11 @@ class Session(Connection):
             events=(Event(now, "accepted", f"from {self.client.shown} by {self.client.listener}"),),
         )
 
-        limits = setting.limits
-        if limits.profiles and (over := limits.profile(setting.assigned(entry, mail).profile, self.loop.time())):
-            return over
-
         async def keep() -> str:
-            mine = setting.assigned(entry, mail)
+            """Only what is kept counts: what we have already is answered 250, however much there was of it."""
+            mine, limits = setting.assigned(entry, mail), setting.limits
+            if limits.profiles and (over := limits.profile(mine.profile, self.loop.time())):
+                raise _Over(over)
             await setting.spool.put(mine, draft)
             self.loop.call_soon(journal.accepted, mine)  # behind the answers of all whose mail this commit holds
             setting.queued()
@@ -318,7 +325,10 @@ class Session(Connection):
 
         window = setting.options.duplicate_window
         key = await key_of(entry, mail) if window else b""
-        kept, known = await setting.duplicates.once(key, window, keep)
+        try:
+            kept, known = await setting.duplicates.once(key, window, keep)
+        except _Over as over:
+            return over.reply
         if known:
             journal.duplicate(entry, kept)
         return Reply(250, "2.0.0", f"queued as {kept}")

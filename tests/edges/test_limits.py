@@ -92,3 +92,22 @@ def test_mails_for_a_profile(stage, run):
         assert len(await stage.kept()) == 1
 
     run(story)
+
+
+def test_what_was_kept_already_is_no_further_mail(stage, run):
+    """A tracker that never heard our 250 sends again: it hears it now, and neither of both uses up what others may send."""
+    limited(stage, profiles={"notification": ProfileLimits(accept_per_day=2)})
+    known = b"Message-ID: <1@t.example.com>\r\n" + MAIL
+
+    async def story():
+        async with stage.listening(), stage.client() as talk:
+            first = await talk.mail(known)
+            assert [await talk.mail(known) for _ in range(3)] == [first] * 3
+            assert (await talk.mail(MAIL)).startswith("250")
+            assert (await talk.mail(MAIL)).startswith("452 4.7.1")
+            assert await talk.mail(known) == first
+            other = known.replace(b"1@", b"2@")
+            assert [(await talk.mail(other))[:3] for _ in range(2)] == ["452", "452"], "refused, it is not known"
+        assert len(await stage.kept()) == 2
+
+    run(story)
