@@ -175,6 +175,18 @@ def _dropping(loaded: Loaded) -> None:
         loaded.warn(section, "smtp_enabled", text)
 
 
+def _staging(loaded: Loaded) -> None:
+    for profile in loaded.configuration.notifications:
+        policy = profile.policy
+        if policy.staging:
+            places = ", ".join(map(str, policy.staging))
+            loaded.warn_once(profile.section, "staging", f"all of this mail goes to {places}, and to nobody else")
+        bare = [address for address in policy.staging if address.short]
+        if bare and not policy.smtp_default_domain and not policy.use_short_addr:
+            text = f"{bare[0]} has no domain: write it whole, or set smtp_default_domain"
+            loaded.fault_once(profile.section, "staging", text)
+
+
 def _short_addresses(loaded: Loaded) -> None:
     named = dict(loaded.configuration.upstreams)
     for profile in loaded.configuration.notifications:
@@ -235,6 +247,7 @@ CHECKS: tuple[Callable[[Loaded], None], ...] = (
     *CLIENT_CHECKS,
     oauth_checks.tokens,
     _dropping,
+    _staging,
     _short_addresses,
     _status,
     _log,

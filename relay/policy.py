@@ -54,6 +54,12 @@ class Policy:
         (), "Always notified, visible in Cc; separated by commas, blanks or semicolons", address_list
     )
     smtp_always_bcc: tuple[Address, ...] = option((), "Always notified, visible to nobody", address_list)
+    staging: tuple[Address, ...] = option(
+        (),
+        "For a tracker that is only tried out: all of its mail goes to these addresses and to nobody else; the history"
+        " tells who would have got it",
+        address_list,
+    )
     smtp_subject_prefix: str = option(
         DEFAULT_PREFIX, "In front of the Subject, once; __default__ is [the mail's project], empty is none", str.strip
     )

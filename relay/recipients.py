@@ -95,6 +95,25 @@ def _is_suppressed(recipient: Recipient, context: Context) -> bool:
     return named or recipient.address.key in context.suppressed
 
 
+def staging(mail: Mail, context: Context) -> Mail:
+    """Send the mail to the addresses of `staging` alone, its header as it would have left.
+
+    A mail that nobody would have got stays one; where none of the addresses can be mailed, nobody gets it.
+    """
+    if not context.policy.staging or not mail.envelope.recipients:
+        return mail
+    instead: dict[tuple[str, str], Recipient] = {}
+    for given in context.policy.staging:
+        address = completed(given, context)
+        if why := why_not(address, context):
+            mail = mail.note("staging", f"left out: {given} {why}", warning=True)
+        else:
+            instead.setdefault(address.key, Recipient(address, f"staging:{given}", False))
+    instead |= {r.address.key: r for r in mail.envelope.recipients if r.address.key in instead}
+    spared = [r for r in mail.envelope.recipients if r.address.key not in instead]
+    return mail.drop("staging", "a trial: it went to the addresses of staging instead", *spared).to(*instead.values())
+
+
 def visible_recipients(mail: Mail, context: Context) -> Mail:
     """Write To and Cc so that they name whom the policy shows, and remove every field that names others."""
     to, cc = _public(mail, context) if context.policy.use_public_cc else ([], _always_shown(context))

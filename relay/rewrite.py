@@ -18,6 +18,7 @@ from relay.recipients import (
     complete_untouched,
     filter_domains,
     remove_hidden,
+    staging,
     suppress,
     visible_recipients,
 )
@@ -55,6 +56,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("mute", mute),
     ("suppress", suppress),
     ("visible_recipients", visible_recipients),
+    ("staging", staging),
     ("originator", originator),
     ("subject_prefix", subject_prefix),
     ("trace_fields", trace_fields),
@@ -69,6 +71,7 @@ OFF_RULES: tuple[tuple[str, Rule], ...] = (
     ("mute", mute),
     ("suppress", suppress),
     ("visible_recipients", remove_hidden),
+    ("staging", staging),
     ("trace_fields", trace_fields),
     ("wire", wire),
 )

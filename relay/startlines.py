@@ -28,6 +28,9 @@ def announce(setting: Setting, addresses: Sequence[Listen]) -> None:
         if not profile.policy.smtp_enabled:
             which = "EVERY notification" if len(profiles) == 1 else f"every notification of profile {profile.name}"
             journal.warning("", f"smtp_enabled is false: {which} is accepted and dropped")
+        elif profile.policy.staging:
+            places = ", ".join(map(str, profile.policy.staging))
+            journal.warning("", f"staging: all mail of profile {profile.name} goes to {places}, and to nobody else")
 
 
 def _places(upstreams: Sequence[Upstream]) -> str:
