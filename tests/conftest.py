@@ -15,6 +15,7 @@ def pytest_addoption(parser):
         "--keep-inputs", action="store_true", help="./test fuzz: inputs that reach something new join the corpus"
     )
     parser.addoption("--mails", type=int, default=0, help="mails through the daemon in the soak test")
+    parser.addoption("--leak", type=int, default=0, help="octets a mail that the daemon of the soak test shall leak")
 
 
 @pytest.fixture
