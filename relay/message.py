@@ -137,8 +137,8 @@ def _read_name(head: bytes) -> str:
 _name_of = lru_cache(2048)(_read_name)
 
 _SHORT = 200
-"""Octets of a field that is worth remembering: 4,000 of them stay within a few megabytes, whatever is sent."""
-_remembered = lru_cache(4000)(Field)
+"""Octets of a field that is worth remembering: 1,000 of them stay within a megabyte, whatever is sent."""
+_remembered = lru_cache(1000)(Field)
 
 
 def field_of(raw: bytes) -> Field:
