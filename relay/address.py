@@ -181,3 +181,8 @@ def _closing_bracket(raw: bytes) -> int:
         elif octet == 0x3E and not quoted:
             return at
     raise AddressError("no closing bracket")
+
+
+def without_brackets(path: str) -> str:
+    """A path as it stood behind RCPT TO, without its angle brackets, if it has both."""
+    return path[1:-1] if path.startswith("<") and path.endswith(">") else path

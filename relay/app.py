@@ -193,6 +193,7 @@ class Relay:
         try:
             self._make_room()
             await self.recollect()
+            self.hops.announce()
             await self.control.start()  # who sees us listen may ask at once
             await self.listener.start()
             self.tokens.start()

@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import lru_cache
 
 from relay import encoded_word
-from relay.address import Address, AddressError, ascii_domain, parse
+from relay.address import Address, AddressError, ascii_domain, parse, without_brackets
 from relay.entry import Cause, Entry, Outcome
 from relay.mail import HIDING_FIELDS
 from relay.message import Message
@@ -193,7 +193,7 @@ def _status(action: Action, entry: Entry, outcomes: Sequence[Outcome], stamp: St
 
 def _recipient_fields(action: Action, outcome: Outcome, stamp: Stamp, kept: int) -> Iterator[tuple[str, str]]:
     """One recipient (RFC 3464 2.3)."""
-    asked = outcome.origin.partition(":")[2]
+    asked = without_brackets(outcome.origin.partition(":")[2])  # a refused path has them
     if asked and asked != outcome.address:
         yield "Original-Recipient", _typed(asked)
     yield "Final-Recipient", _typed(outcome.address)

@@ -55,7 +55,11 @@ class Hops:
         for hop in self.hops():
             if said := await self.spool.recall(_key(hop.name)):
                 self._paused[hop.name] = said
-                journal.warning("", f"next hop {hop.name} is {said}: its mail waits for `upstream resume {hop.name}`")
+
+    def announce(self) -> None:
+        """Say which are paused, as a daemon does at its start."""
+        for name, said in self._paused.items():
+            journal.warning("", f"next hop {name} is {said}: its mail waits for `upstream resume {name}`")
 
     def deferral(self, route: Route, mail: Mail) -> Attempt | None:
         """What becomes of a mail for a paused hop; None when it is not paused."""

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from relay.address import Address, AddressError, parse_path
+from relay.address import Address, AddressError, parse_path, without_brackets
 from relay.dsn import mailbox
 from relay.entry import Attempt, Cause, Disposition, Entry, Outcome, State
 from relay.mail import Mail
@@ -120,7 +120,7 @@ def refused_paths(entry: Entry) -> list[Outcome]:
     return [
         Outcome(
             f"refused:{path}",
-            path,
+            without_brackets(path),
             Disposition.REFUSED,
             _refusal_of(path),
             cause=Cause.RULE,

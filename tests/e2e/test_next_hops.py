@@ -44,6 +44,8 @@ def test_a_paused_hop_gets_nothing_until_it_is_resumed_even_over_a_restart(two, 
     relay.send(MAIL % b"second")
     relay.wait_log(r"status=deferred \(451 4.3.2 this next hop is paused by \w+\)")
     relay.stop()
+    ended = relay.run("queue", "list", "--json")
+    assert (ended.returncode, ended.stderr) == (0, b"")  # a script hears of mail here, of pauses from upstream list
     relay.start()
     relay.wait_log("next hop main is paused by .*: its mail waits for `upstream resume main`")
     relay.send(MAIL % b"third")

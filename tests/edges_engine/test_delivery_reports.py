@@ -85,10 +85,11 @@ def test_one_report_per_recipient_cause_and_day(house, say):
 
 def test_refused_paths_alone_make_a_report(house):
     h = house()
-    h.mail("m1", "a@example.org", refused_paths=("x y@@z",))
+    h.mail("m1", "a@example.org", refused_paths=("<x y@@z>",))
     h.run(h.quiet)
     ((_, parsed),) = reports(h)
     assert failed(parsed) == ["rfc822; x y@@z"]
+    assert "Original-Recipient" not in parsed.as_string()
     assert h.spool.entry("m1").state is State.DONE
 
 

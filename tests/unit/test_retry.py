@@ -123,7 +123,7 @@ def test_refused_paths_are_reported_once_and_stand_in_the_history():
     entry = an_entry(refused_paths=("<x y@@z>",))
     first = next_form(entry, deferred("a@example.org"))
     assert [(o.address, o.reply.status, o.disposition) for o in first.failures] == [
-        ("<x y@@z>", "5.1.3", Disposition.REFUSED)
+        ("x y@@z", "5.1.3", Disposition.REFUSED)
     ]
     assert first.ruled == first.failures
     assert first.entry.outcome("refused:<x y@@z>") is not None

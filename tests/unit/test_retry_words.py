@@ -14,17 +14,17 @@ NOT_FROM_HIM = Reply(550, "5.7.1", "the listener does not take it from this clie
 
 
 @pytest.mark.parametrize(
-    ("path", "reply"),
+    ("path", "shown", "reply"),
     [
-        ("<eve@example.org>", NOT_FROM_HIM),
-        ("<eve@example.org> NOTIFY=SIDEWAYS", NOT_FROM_HIM),
-        ("<x y@z>", NO_ADDRESS),
-        ("<\udcff>", NO_ADDRESS),
+        ("<eve@example.org>", "eve@example.org", NOT_FROM_HIM),
+        ("<eve@example.org> NOTIFY=SIDEWAYS", "<eve@example.org> NOTIFY=SIDEWAYS", NOT_FROM_HIM),
+        ("<x y@z>", "x y@z", NO_ADDRESS),
+        ("<\udcff>", "\udcff", NO_ADDRESS),
     ],
 )
-def test_a_path_that_is_an_address_is_not_said_to_be_none(path, reply):
+def test_a_path_that_is_an_address_is_not_said_to_be_none(path, shown, reply):
     [outcome] = retry.refused_paths(an_entry(refused_paths=(path,)))
-    assert outcome == Outcome(f"refused:{path}", path, Disposition.REFUSED, reply, "", Cause.RULE, "path")
+    assert outcome == Outcome(f"refused:{path}", shown, Disposition.REFUSED, reply, "", Cause.RULE, "path")
 
 
 @pytest.mark.parametrize(
