@@ -5,7 +5,7 @@ A field that already says what a rule wants stays byte for byte, so a second pas
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache, partial
 
 from relay import encoded_word, fields, mailboxes
@@ -162,6 +162,19 @@ def subject_prefix(mail: Mail, context: Context) -> Mail:
         value = encoded_word.fold(text.replace("\r\n", ""), len("Subject: "))
     raw = f"Subject: {value}\r\n".encode()
     return mail.with_message(mail.message.put("Subject", raw)).note("subject_prefix", f"put {prefix} in front")
+
+
+def without_prefix(message: Message, prefixes: Collection[str]) -> Message:
+    """The message as it reads without one of these prefixes behind the reply marks of its Subject."""
+    field = message.get("subject")
+    subject = _collapse(encoded_word.decode(field.text)) if field else ""
+    for prefix in sorted(filter(None, map(_collapse, prefixes)), key=len, reverse=True):
+        at = next((at for at in _places(subject) if _stands(subject, prefix, at)), -1)
+        if at >= 0:
+            rest = f"{subject[:at]}{subject[at + len(prefix) :].lstrip()}"
+            unmarked = message.remove(TRACE_FIELD)  # where one of these stands, no `[Project]` of ours does
+            return unmarked.put("Subject", f"Subject: {encoded_word.encode(rest, len('Subject: '))}\r\n".encode())
+    return message
 
 
 def _collapse(text: str) -> str:

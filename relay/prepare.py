@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from relay import mime
 from relay.address import Address
 from relay.changelines import change_lines
-from relay.dialects import Facts, facts_of
+from relay.dialects import Facts, Text, facts_of
 from relay.entry import Cause, Disposition, Entry, Outcome
-from relay.headers import mark
+from relay.headers import mark, without_prefix
 from relay.mail import Dropped, Mail, Note, Recipient, Refusal
 from relay.message import Body, Message, parse
 from relay.people import Users
-from relay.policy import Context, Stamp
+from relay.policy import DEFAULT_PREFIX, Context, Stamp
 from relay.profiles import Chosen, Profile, choose
 from relay.reply import Reply
 from relay.rewrite import steps
@@ -77,7 +77,7 @@ class Reading:
 def read(entry: Entry, body: Body, setting: Setting) -> Reading:
     """Read an entry: its message, its profile, and what the tracker's dialect tells."""
     message = parse(body)
-    facts = Facts() if entry.report else facts_of(message, lambda: mime.text_of(message))
+    facts = Facts() if entry.report else _facts(message, setting, lambda: mime.text_of(message))
     chosen = chosen_for(choose(setting.profiles, entry, message, facts), entry)
     return Reading(entry, message, chosen, facts)
 
@@ -191,4 +191,10 @@ def hint(entry: Entry, message: Message, setting: Setting) -> Chosen:
     """Whose mail this seems to be, by its header alone: where a new entry stands in line. `prepare` decides."""
     if len(setting.profiles) == 1:
         return Chosen(setting.profiles[0], "")
-    return choose(setting.profiles, entry, message, facts_of(message, lambda: ""))
+    return choose(setting.profiles, entry, message, _facts(message, setting, lambda: ""))
+
+
+def _facts(message: Message, setting: Setting, text: Text) -> Facts:
+    """What the mail says: what a configured prefix says in its Subject, `[Site-7]`, is no word of the tracker's."""
+    prefixes = {profile.policy.smtp_subject_prefix for profile in setting.profiles} - {DEFAULT_PREFIX, ""}
+    return facts_of(without_prefix(message, prefixes) if prefixes else message, text)

@@ -8,7 +8,7 @@ from relay.message import Message
 _KEY = re.compile(r"[\[(]?\b([A-Z][A-Z0-9_]+)-(\d+)\b")
 _AUTHOR = re.compile(r"(.+) \(Jira\)", re.IGNORECASE)
 _SAYS = "created|commented|assigned|updated|resolved|closed|reopened"
-_EVENT = re.compile(rf"(?:re: )*+(?:\[[^\[\]]+\] ){{1,2}}(?:\[({_SAYS})\]|({_SAYS}):) \(", re.IGNORECASE)
+_EVENT = re.compile(rf"(?:re: )*+(?:\[[^\[\]]+\] ){{0,2}}(?:\[({_SAYS})\]|({_SAYS}):) \(", re.IGNORECASE)
 """`[jira] [Created] (KEY-12)`, to Jira 4 `[jira] Created: (KEY-12)`; our own prefix may stand in front of it."""
 _EVENTS = {"created": "new", "commented": "comment"}
 
