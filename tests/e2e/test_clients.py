@@ -56,7 +56,7 @@ def test_curl(daemon, tmp_path):
     assert daemon.log().count(name.decode()) >= 3
     life = Administrator(daemon).command("trace", name.decode())
     assert "refused at RCPT: <a b@example.org>" in life
-    assert "refused <a b@example.org> by path: 553 5.1.3 not an address" in life
+    assert "refused a b@example.org by path: 553 5.1.3 not an address" in life
     assert "reported: failed, to bugs@example.com as " in life
 
 
