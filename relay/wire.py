@@ -3,6 +3,7 @@
 A field or part that needs nothing stays byte for byte.
 """
 
+import re
 from dataclasses import replace
 
 from relay import downgrade, fields
@@ -13,10 +14,18 @@ from relay.patch import has_long_line
 from relay.policy import Context
 from relay.transfer import LONGEST_LINE
 
+_BEFORE_COLON = re.compile(rb"\A([!-9;-~]++)[ \t]++:")
+_LINE_OF_BLANKS = re.compile(rb"\r\n[ \t]++(?=\r\n)")
+_SIGNS_OF_OBSOLETE = (b" :", b"\t:", b" \r\n", b"\t\r\n")
+
 
 def wire(mail: Mail, _context: Context) -> Mail:
     """Fold and encode what needs it, in header and body; refuse the mail when that can not be done."""
     message = _separated(mail.message)
+    if any(sign in message.header_bytes for sign in _SIGNS_OF_OBSOLETE):
+        renewed = message.map_fields(_without_obsolete)
+        mail = mail if renewed is message else mail.note("wire", "fields in an obsolete form are in today's")
+        message = renewed
     if message.header_bytes.isascii() and max(map(len, message.raws), default=0) <= LONGEST_LINE:
         return _with_short_lines(mail.with_message(message))
     changed: list[str] = []
@@ -34,6 +43,15 @@ def wire(mail: Mail, _context: Context) -> Mail:
     if changed:
         mail = mail.note("wire", f"folded or encoded: {', '.join(changed)}")
     return _with_short_lines(mail.with_message(message))
+
+
+def _without_obsolete(field: Field) -> Field:
+    """Without a blank before the colon and lines of blanks: they are to be read, but never sent (RFC 5322 4.5, 4.2).
+
+    Some readers take either for the end of the header, and what follows for the body.
+    """
+    raw = _LINE_OF_BLANKS.sub(b"", _BEFORE_COLON.sub(rb"\1:", field.raw))
+    return field if raw == field.raw else Field(raw)
 
 
 def _separated(message: Message) -> Message:

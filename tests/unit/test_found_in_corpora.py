@@ -149,3 +149,27 @@ def test_parts_of_a_multipart_that_says_so_twice():
         bytes(left(HEAD + kind + kind + b"\r\n--a\r\n" + TWICE + b"\r\nh\xc3\xa9las\r\n--a--\r\n", mime_encoding="qp"))
     )
     assert parsed.get_payload()[0].get_payload() == "h=C3=A9las"
+
+
+OBSOLETE = (
+    b"From : a@example.com\r\nSubject\t : x\r\nX-One: 1\r\n \r\n two\r\nX-Two \t: a : b\r\n\t\r\nDate : Sun, 22 Nov 2026 10:53:28 +0000\r\n"
+    b"Message-ID : <1@example.com>\r\nX-Three: a : b \r\nMIME-Version: 1.0\r\n\r\nhi\r\n"
+)
+
+
+@pytest.mark.parametrize("options", [{"mime_encoding": "keep"}, {"mime_encoding": "base64"}, {"rewrite": "off"}])
+def test_fields_in_the_obsolete_form_are_not_sent_in_it(options):
+    """RFC 5322 4: what has to be read need not be understood by all, so Python's reader ends the header there."""
+    message = left(OBSOLETE, **options)
+    parsed = email.message_from_bytes(bytes(message))
+    assert parsed.defects == []
+    assert parsed.get_payload(decode=True) == b"hi\r\n"
+    assert [parsed[name] for name in ("X-One", "X-Two", "X-Three", "Message-ID")] == [
+        "1\r\n two",
+        "a : b",
+        "a : b ",
+        "<1@example.com>",
+    ]
+    assert b"X-Three: a : b \r\n" in bytes(message)
+    [(_, again)] = Gateway(smtp_subject_prefix="", **options).prepare(bytes(message), TO).routed
+    assert bytes(again.message) == bytes(message)
