@@ -7,6 +7,7 @@ token files in oauth/test_store.py, to captured mails in web/test_outbox_page.py
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import socket
@@ -103,10 +104,10 @@ def test_a_damaged_mails_file_that_is_planted(tmp_path, theirs, what):
     (spool / "corrupt").mkdir(parents=True, mode=0o700)
     for name in ("bad.json", "bad.eml"):
         _plant(spool / "corrupt" / name, theirs, what)
-    rows = sqlite3.connect(":memory:")
-    rows.execute("CREATE TABLE damaged (id, reason, file, entry, data)")
-    rows.execute("INSERT INTO damaged VALUES ('bad', 'why', '', NULL, x'6f6b')")
-    Aside(spool, BodyFiles(spool / "bodies", None)).empty_table(rows)
+    with contextlib.closing(sqlite3.connect(":memory:")) as rows:
+        rows.execute("CREATE TABLE damaged (id, reason, file, entry, data)")
+        rows.execute("INSERT INTO damaged VALUES ('bad', 'why', '', NULL, x'6f6b')")
+        Aside(spool, BodyFiles(spool / "bodies", None)).empty_table(rows)
     assert json.loads((spool / "corrupt" / "bad.json").read_text())["reason"] == "why"
     assert (spool / "corrupt" / "bad.eml").read_bytes() == base64.b16decode("6F6B")
 
