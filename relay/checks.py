@@ -11,9 +11,11 @@ from relay import dkim, gate, namedfile, oauth_checks, passwords, routing, secur
 from relay.admission import Listen
 from relay.client_checks import CLIENT_CHECKS
 from relay.loaded import Loaded
+from relay.options import is_trac_word, trac_boolean
 from relay.profile_checks import PROFILE_CHECKS
 from relay.profiles import DEFAULT
 from relay.route_checks import ROUTE_CHECKS
+from relay.sections import declared, kinds_of
 
 
 def _sender(loaded: Loaded) -> None:
@@ -48,6 +50,8 @@ def _dkim(loaded: Loaded) -> None:
 
 def _next_hop(loaded: Loaded) -> None:
     for profile in loaded.configuration.notifications:
+        if loaded.is_wrong("smtp_server", DEFAULT, profile.section):
+            continue  # what was written there is said, and nothing follows from it
         for name, text in routing.faults(profile.next_hop):
             loaded.fault_once(profile.section, name, text)
 
@@ -175,6 +179,16 @@ def _dropping(loaded: Loaded) -> None:
         loaded.warn(section, "smtp_enabled", text)
 
 
+def _odd_words(loaded: Loaded) -> None:
+    """Trac takes any word that it does not know for false: a slip of the pen would switch TLS off, silently."""
+    for section, values in loaded.ini.sections.items():
+        for kind in kinds_of(section):
+            for name, field in declared(section, kind).items():
+                if name in values and field.metadata["parse"] is trac_boolean and not is_trac_word(values[name].text):
+                    text = f"{values[name].text!r} means false here, as in Trac: write true or false"
+                    loaded.warn(section, name, text)
+
+
 def _staging(loaded: Loaded) -> None:
     for profile in loaded.configuration.notifications:
         policy = profile.policy
@@ -247,6 +261,7 @@ CHECKS: tuple[Callable[[Loaded], None], ...] = (
     *CLIENT_CHECKS,
     oauth_checks.tokens,
     _dropping,
+    _odd_words,
     _staging,
     _short_addresses,
     _status,

@@ -28,6 +28,7 @@ from relay.records import DnsOptions
 from relay.retry import RetryOptions
 from relay.routing import NextHopOptions, SharingOptions
 from relay.sections import (
+    OF_TRAC,
     PREFIXED,
     SECTIONS,
     USERS,
@@ -275,6 +276,8 @@ def _no_section(section: str) -> str:
     prefix, _, name = section.partition(":")
     if prefix in PREFIXED and not name:
         return f"it has no name: write [{prefix}:NAME]"
+    if section in OF_TRAC:
+        return "a section of trac.ini: leave it there; `tracker-relay import TRAC_INI` makes a config.ini of the rest"
     return f"no such section{_nearest(section, (*SECTIONS, USERS, *(f'{p}:NAME' for p in PREFIXED)))}"
 
 

@@ -155,6 +155,10 @@ class Loaded:
         if not _said(self.faults, option, text):
             self.fault(section, option, text)
 
+    def is_wrong(self, option: str, *sections: str) -> bool:
+        """True when a fault of this option was found in one of these sections."""
+        return any(fault.option == option and fault.section in sections for fault in self.faults)
+
     def warn_once(self, section: str, option: str, text: str) -> None:
         """As `warn`, with the same exception."""
         if not _said(self.warnings, option, text):

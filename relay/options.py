@@ -76,12 +76,21 @@ def boolean(value: str) -> bool:
 def trac_boolean(value: str) -> bool:
     """Trac's own reading: yes/true/enabled/on or a non-zero number; every other word is false."""
     word = value.strip().lower()
-    if word in ("yes", "true", "enabled", "on"):
+    if word in _TRUE:
         return True
     try:
         return bool(float(word))
     except ValueError:
         return False
+
+
+_TRUE, _FALSE = ("yes", "true", "enabled", "on"), ("no", "false", "disabled", "off", "")
+
+
+def is_trac_word(value: str) -> bool:
+    """True for what somebody writes who means true or false: Trac's words and their contraries, a number, nothing."""
+    word = value.strip().lower()
+    return word in (*_TRUE, *_FALSE) or word.replace(".", "", 1).removeprefix("-").isdecimal()
 
 
 def domain(value: str) -> str:

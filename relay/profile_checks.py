@@ -121,6 +121,8 @@ def _next_hops(loaded: Loaded) -> None:
     """Each [upstream:NAME] has a server, and no contradiction."""
     for name, hop in loaded.configuration.upstreams:
         section = f"upstream:{name}"
+        if loaded.is_wrong("server", section):
+            continue
         if not hop.smtp_server:
             loaded.fault(section, "server", "there is none: name the mail server of this next hop")
             continue

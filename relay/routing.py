@@ -193,7 +193,7 @@ class NextHopOptions:
         "",
         "The mail server; unix:PATH for a socket; srv:DOMAIN for the one that the domain's SRV records name (RFC 6186)"
         "; none in [notification]: the outbox",
-        str.strip,
+        services.server_name,
     )
     smtp_port: int | None = option(None, "Its port; 465 is TLS from the first octet", integer(1, 65535), shown="25")
     smtp_user: str = option("", "Log in as this user; empty: no log-in", str.strip)

@@ -82,3 +82,11 @@ WITHOUT_EFFECT: dict[str, str] = {
     "ticket_subject_template": "the tracker writes the subject with it; it has no effect here",
 }
 """Options of trac.ini's [notification] that are accepted, and why they change nothing."""
+
+OF_TRAC = (
+    *("account-manager", "attachment", "browser", "changeset", "components", "git", "header_logo", "inherit"),
+    *("intertrac", "interwiki", "logging", "mainnav", "metanav", "milestone", "mimeviewer", "notification-subscriber"),
+    *("project", "query", "report", "repositories", "revisionlog", "roadmap", "search", "spam-filter", "sqlite", "svn"),
+    *("ticket", "ticket-custom", "ticket-workflow", "timeline", "trac", "versioncontrol", "wiki"),
+)
+"""Sections of a trac.ini that are none of ours."""

@@ -6,6 +6,8 @@
    or DNSSEC must have proved the records (RFC 6186 6). What the certificate must prove is that host's name.
 """
 
+import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +24,34 @@ EITHER = ", ".join(SERVICES)
 """The TLS mode of a next hop that takes what is offered of both."""
 MOST_HOSTS = 6
 """Hosts of one domain that are tried."""
+
+
+def server_name(value: str) -> str:
+    """A host's name or address, unix:PATH or srv:DOMAIN, as it is written, or nothing. Raises ValueError.
+
+    A name of a local network may be anything that a hosts file may hold; two servers, a port or a URL are none.
+    """
+    value = value.strip()
+    name, _, port = value.rpartition(":")
+    if not value or value.startswith(("unix:", PREFIX)) or is_address(value):
+        return value
+    if port.isdecimal() and (is_address(name) or (name and not _NO_NAME.search(name))):
+        raise ValueError(f"{value!r} is a server and a port: keep {name}, and give the port an option of its own")
+    if _NO_NAME.search(value):
+        raise ValueError(f"{value!r} is none of host, IP address, unix:PATH, srv:DOMAIN")
+    return value
+
+
+_NO_NAME = re.compile(r"[\s:/@,;<>\[\]\"']")
+
+
+def is_address(text: str) -> bool:
+    """True for an IP address, one of version 6 in brackets or not."""
+    bracketed = text.startswith("[") and text.endswith("]")
+    try:
+        return ipaddress.ip_address(text[1:-1] if bracketed else text).version == 6 or not bracketed
+    except ValueError:
+        return False
 
 
 class Options(Protocol):

@@ -2,6 +2,7 @@
 
 import re
 
+from relay import services
 from relay.importing.draft import Draft
 from relay.routing import is_local
 from relay.securing import IMPLICIT_PORT
@@ -50,7 +51,9 @@ def _server(draft: Draft) -> tuple[str, int]:
     if found := _HOST_AND_PORT.fullmatch(server):
         server, port = found["host"], int(found["port"]) if "smtp_port" not in draft.given else port
         draft.remark("smtp_server", f"trac.ini says {draft.word('smtp_server')}")
-    if any(c.isspace() for c in server):
+    try:
+        services.server_name(server)
+    except ValueError:
         draft.remark("smtp_server", f"{server!r} is no host name: name the mail server")
         return "localhost", port
     if is_local(server) and port == PORT:
