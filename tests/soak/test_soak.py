@@ -4,8 +4,9 @@ Mail as Trac writes it, each an event of its own with a recipient of its own, ov
 large, some deferred by the next hop, some sent again by their client. Who sends and who receives works in this process.
 
 Memory that is no file's: its slope, by least squares, over all that follows a warm-up. It may come to SWAY from there
-to the end: a leak is seen that is above 1.6 octets a mail in 1,000,000, above 10 in 200,000. In fewer than ENOUGH mails
-tables, caches and allocator have not come to rest, and only what would be a leak of hundreds of octets is seen.
+to the end, which is what the allocator was seen to sway by on a busy machine, and half as much again: a leak is seen
+that is above 3.2 octets a mail in 1,000,000, above 20 in 200,000. In fewer than ENOUGH mails tables, caches and
+allocator have not come to rest, and only what would be a leak of hundreds of octets is seen.
 `--leak N` makes the daemon keep N octets of each mail: then the test has to fail.
 """
 
@@ -34,7 +35,7 @@ WARM_UP, ENOUGH = 50_000, 100_000
 """Mails: what the relay remembers of `duplicate_window` is full with the first, all else long before; and those that
 it takes to tell a slope.
 """
-SWAY, COMING_TO_REST = 1.5e6, 8e6
+SWAY, COMING_TO_REST = 3e6, 8e6
 """Octets that the slope may come to over the run, and over one of fewer than ENOUGH mails."""
 AT_HAND = 4
 """Descriptors that are open for a moment: a mail's file, a connection that comes or goes while they are counted."""
@@ -99,7 +100,9 @@ class Lines:
         if self._taken.exists():
             text = self._taken.read_text(errors="replace")
             self.octets += len(text)
-            self.bad += re.findall(r"^.*(?:ALARM|Traceback|fault).*$", text, re.MULTILINE)[:10]
+            self.bad += re.findall(
+                r"^.*(?:ALARM|Traceback|fault|held|status=bounced|set aside).*$", text, re.MULTILINE
+            )[:10]
             self._taken.unlink()
         if self.path.exists():
             self.path.rename(self._taken)
@@ -244,12 +247,12 @@ class Sampled:
 
 @pytest.mark.parametrize(
     ("mails", "leak", "seen"),
-    [(1_000_000, 20, True), (1_000_000, 2, True), (1_000_000, 0, False), (200_000, 20, True), (200_000, 0, False)],
+    [(1_000_000, 20, True), (1_000_000, 4, True), (1_000_000, 0, False), (200_000, 25, True), (200_000, 0, False)],
 )
 def test_a_leak_is_seen_above_what_sways(mails, leak, seen):
-    """Memory that fills for 40,000 mails, then sways by a megabyte in waves, with and without a leak."""
+    """Memory that fills for 40,000 mails, then sways by two megabytes in waves, with and without a leak."""
     samples = [
-        Sampled(n, 45e6 + min(n, 40_000) * 500 + leak * n + 0.5e6 * math.sin(n / 9000))
+        Sampled(n, 45e6 + min(n, 40_000) * 500 + leak * n + 1e6 * math.sin(n / 9000))
         for n in range(0, mails, mails // 400)
     ]
     with pytest.raises(AssertionError, match="memory grows") if seen else contextlib.nullcontext():
