@@ -246,12 +246,14 @@ def as_json(explained: Explained) -> str:
 def envelope_file(path: Path) -> tuple[str | None, list[str]]:
     """Sender and recipients out of `{"mail_from": ..., "rcpt_tos": [...]}`, alone or under "envelope".
 
+    A sender that is null is the null reverse-path, one that is not there None.
     Raises RelayError for what is no envelope; OSError.
     """
     try:
         form = json.loads(namedfile.read(path))
         form = form.get("envelope", form)
-        sender = form.get("mail_from", form.get("from"))
+        named = next((name for name in ("mail_from", "from") if name in form), "")
+        sender = ("" if form[named] is None else form[named]) if named else None
         recipients = form.get("rcpt_tos", form.get("to", []))
         if sender is not None and not isinstance(sender, str):
             raise TypeError("mail_from is a string or null")

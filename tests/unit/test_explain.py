@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from relay import app, cli, config, explain, prepare
+from relay.errors import RelayError
 from relay.message import BytesBody
 
 MAILS = sorted((Path(__file__).parents[1] / "data" / "tracker-mail").glob("*.eml"))
@@ -122,3 +123,28 @@ def test_whom_the_mail_does_not_prove_is_marked(configured, capsysbinary):
     text = capsysbinary.readouterr().out.decode()
     assert "owner: mallory (a user may have written that)\n" in text
     assert "updater: sato@example.jp\n" in text
+
+
+@pytest.mark.parametrize(
+    ("form", "leaves"),
+    [
+        ('{"mail_from": null, "rcpt_tos": ["a@example.org"]}', None),
+        ('{"mail_from": "", "rcpt_tos": ["a@example.org"]}', None),
+        ('{"from": null, "to": ["a@example.org"]}', None),
+        ('{"rcpt_tos": ["a@example.org"]}', "bot@example.com"),
+    ],
+)
+def test_an_envelope_with_a_null_sender_is_that_of_a_report(configured, tmp_path, form, leaves):
+    """As the daemon has it: a report keeps its null reverse-path; only where no sender is told is it From's."""
+    (tmp_path / "envelope.json").write_text(form)
+    sender, recipients = explain.envelope_file(tmp_path / "envelope.json")
+    report = b"From: mailer-daemon@example.net\r\nAuto-Submitted: auto-replied\r\nSubject: failed\r\n\r\nx\r\n"
+    setting = app.setting_of(config.read(configured, {}).configuration)
+    reverse = explain.explain(report, sender, recipients, setting, 1e9).after.envelope.reverse_path
+    assert (None if reverse is None else str(reverse)) == leaves
+
+
+def test_an_envelope_whose_sender_is_no_text_is_refused(tmp_path):
+    (tmp_path / "envelope.json").write_text('{"mail_from": 7, "rcpt_tos": []}')
+    with pytest.raises(RelayError, match="mail_from is a string or null"):
+        explain.envelope_file(tmp_path / "envelope.json")
