@@ -22,7 +22,6 @@ from typing import Any
 from aiosmtpd.smtp import SMTP
 
 from relay import admission, journal, unixsocket
-from relay.admission import ListenerOptions
 from relay.entry import Client
 from relay.gate import upgraded
 from relay.reply import Reply, wire_form
@@ -51,9 +50,7 @@ _GRACE = 5.0
 """Seconds that a client has to read our last words."""
 _HTTP = re.compile(rb"(?:GET|POST|PUT|HEAD|OPTIONS|CONNECT|DELETE|PATCH|TRACE) |.* HTTP/\d", re.IGNORECASE)
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
-
-
-Met = Callable[[Client, ListenerOptions], Reply | None]
+_Met = Callable[["Connection"], Reply | None]
 
 
 class Connection(SMTP):
@@ -62,7 +59,7 @@ class Connection(SMTP):
     `met` is asked, once it is known who it is, whether there is room for it; `ended` is called when it is over.
     """
 
-    def __init__(self, setting: Setting, listener: str, met: Met, ended: Callable[["Connection"], None]) -> None:
+    def __init__(self, setting: Setting, listener: str, met: "_Met", ended: Callable[["Connection"], None]) -> None:
         # The base's own __init__ walks all members twice, makes streams, asks the resolver for our name: not used.
         self.loop = asyncio.get_running_loop()
         self.setting = setting
@@ -130,7 +127,7 @@ class Connection(SMTP):
             uid = who.uid
             self._refusal = admission.user_allowed(uid, who.groups, self.setting.options)
         self.client = Client(address, protocol="SMTP", listener=self.client.listener, uid=uid)
-        self._refusal = self._met(self.client, self.setting.options) or self._refusal
+        self._refusal = self._met(self) or self._refusal
 
     def data_received(self, data: bytes) -> None:
         """Work off what the client sends, or keep it until the session may go on."""
@@ -161,6 +158,8 @@ class Connection(SMTP):
 
     def connection_lost(self, error: Exception | None) -> None:
         """The client is gone; a mail whose final dot was read is kept all the same."""
+        if self.transport is None:
+            return
         self.transport = None
         self._pile_up(0)
         self.closing = True
@@ -314,12 +313,14 @@ class Connection(SMTP):
     async def _upgrade(self, context: ssl.SSLContext) -> None:
         transport = self.transport
         try:
-            self.transport = await upgraded(transport, self, context)
-            self.secure = True
+            made = await upgraded(transport, self, context)
         except (OSError, ssl.SSLError, TimeoutError) as fault:
             journal.rejected(self.client, Reply(421, "4.7.0", f"TLS handshake: {fault}"), "STARTTLS")
-            self.closing = True
             transport.abort()
+            self.connection_lost(None)  # of a client that goes within the handshake asyncio may never tell us
+        else:
+            if self.transport is not None:  # or it went behind it
+                self.transport, self.secure = made, True
 
     def _pile_up(self, octets: int) -> None:
         """So much lies about for this client: it is sent away where that is too much in all."""
@@ -377,7 +378,7 @@ class Connection(SMTP):
     def _flush(self) -> None:
         """Send what was answered; one write for a group of pipelined commands (RFC 2920 3.2)."""
         data, self._replies = b"".join(self._replies), []
-        if data and self.transport is not None:
+        if data and self.transport is not None and not self.transport.is_closing():
             self.transport.write(data)
 
     def _command(self, line: bytes) -> None:

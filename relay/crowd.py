@@ -7,6 +7,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
+from weakref import WeakSet
 
 from relay import admission, journal
 from relay.admission import ListenerOptions
@@ -29,6 +30,8 @@ class Crowd:
     def __init__(self) -> None:
         self.sessions: set[Connection] = set()
         self.room = sys.maxsize
+        self.coming: WeakSet[Connection] = WeakSet()
+        """Whose TLS handshake is not over. Nobody tells us of one that fails: asyncio only forgets the session."""
         self._hosts: Counter[str] = Counter()
         self._empty = asyncio.Event()
         self._away = 0
@@ -37,7 +40,7 @@ class Crowd:
 
     def full(self, options: ListenerOptions) -> bool:
         """Whether one more is too many."""
-        return len(self.sessions) >= min(options.max_connections, self.room)
+        return len(self.sessions) + len(self.coming) >= min(options.max_connections, self.room)
 
     def make_room(self) -> bool:
         """Send away who has been idle for longest, and for at least _IDLE; False when nobody has."""
@@ -49,16 +52,19 @@ class Crowd:
         return True
 
     def add(self, session: Connection) -> None:
-        """It has come."""
+        """It has come; it is one of `sessions` when it is `met`."""
+        self.coming.add(session)
+
+    def met(self, session: Connection) -> Reply | None:
+        """Whether this host may have one more connection, now that it is known which host it is."""
+        self.coming.discard(session)
         self.sessions.add(session)
         self._empty.clear()
-
-    def met(self, client: Client, options: ListenerOptions) -> Reply | None:
-        """Whether this host may have one more connection, now that it is known which host it is."""
+        client = session.client
         self._hosts[client.address] += 1
         if _here(client):
             return None
-        return admission.connections_of_host(self._hosts[client.address], options)
+        return admission.connections_of_host(self._hosts[client.address], session.setting.options)
 
     def ended(self, session: Connection) -> None:
         """It has gone."""

@@ -76,4 +76,7 @@ def gate_of(options: ListenerOptions) -> Gate:
 async def upgraded(transport: asyncio.Transport, protocol: asyncio.Protocol, context: ssl.SSLContext) -> object:
     """The transport that speaks TLS over this one. Raises OSError, ssl.SSLError, TimeoutError."""
     loop = asyncio.get_running_loop()
-    return await loop.start_tls(transport, protocol, context, server_side=True, ssl_handshake_timeout=HANDSHAKE)
+    made = await loop.start_tls(transport, protocol, context, server_side=True, ssl_handshake_timeout=HANDSHAKE)
+    if made is None:  # it was closed meanwhile
+        raise ConnectionResetError("connection lost")
+    return made

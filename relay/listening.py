@@ -15,6 +15,7 @@ from relay.admission import Listen
 from relay.connection import Connection
 from relay.crowd import TOO_MANY, Crowd
 from relay.errors import ConfigError
+from relay.gate import HANDSHAKE
 from relay.profiles import SENDMAIL
 from relay.reply import Reply, wire_form
 from relay.securing import IMPLICIT_PORT
@@ -102,7 +103,10 @@ class Listener:
         factory = self._factory(name)
         if not listen.path:
             context = self.setting.gate.context if listen.port == IMPLICIT_PORT else None
-            return await loop.create_server(factory, listen.host, listen.port, backlog=_BACKLOG, ssl=context)
+            patience = HANDSHAKE if context else None
+            return await loop.create_server(
+                factory, listen.host, listen.port, backlog=_BACKLOG, ssl=context, ssl_handshake_timeout=patience
+            )
         with unixsocket.short(listen.path) as path:
             unixsocket.refuse_living(path)
             server = await loop.create_unix_server(factory, path, backlog=_BACKLOG)
@@ -154,7 +158,7 @@ class Listener:
                 os.unlink(path)
         self._paths.clear()
         self.crowd.close()
-        for session in list(self.sessions):
+        for session in (*self.sessions, *self.crowd.coming):
             session.finish(Reply(421, "4.3.2", "shutting down"))
         await self.crowd.gone(grace)
         for session in list(self.sessions):

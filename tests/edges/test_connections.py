@@ -14,6 +14,8 @@ from relay.listening import Listener
 from tests.edges.conftest import runner
 
 MAIL = b"Subject: hi\r\n\r\nhello\r\n"
+RESET = struct.pack("ii", 1, 0)
+"""A linger of no time: close(2) resets the connection."""
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -50,9 +52,12 @@ def test_D7_A2_a_client_that_vanishes_behind_the_dot_has_sent_its_mail(stage, ru
                 await talk.send(MAIL + b".\r\n")
                 while not stage.spool.begun:
                     await asyncio.sleep(0.01)
+                [session] = stage.listener.sessions
                 if reset:
+                    talk.writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                     talk.writer.transport.abort()
             await asyncio.sleep(0.1)
+            assert (session.transport is None) is reset
             stage.spool.gate.set()
             await asyncio.sleep(0.1)
             assert await stage.kept() == [MAIL]
@@ -64,7 +69,7 @@ def test_D7_A2_a_client_that_vanishes_behind_the_dot_has_sent_its_mail(stage, ru
 def reset_at_once(at, times):
     for _ in range(times):
         with socket.create_connection((at.host, at.port), 20) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 
 
 def test_who_resets_before_it_is_greeted_leaves_nothing(stage, run):

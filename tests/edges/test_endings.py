@@ -6,6 +6,7 @@ import logging
 import weakref
 from dataclasses import replace
 
+from relay.reply import Reply
 from tests.edges.test_chunks import Talking, settled
 
 BEGUN = b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.c>\r\nDATA\r\n"
@@ -76,6 +77,18 @@ def test_who_was_sent_away_and_has_gone_already_is_let_go(stage, run):
         talking.wire.write_eof = gone
         await talking.send(b"FOO\r\n" * 20)
         assert talking.wire.closed
+
+    run(story)
+
+
+def test_stopping_meets_a_client_whose_connection_is_closed_already(stage, run):
+    """uvloop raises where one writes to it; the loss itself is told a moment later."""
+
+    async def story():
+        talking = Talking(stage)
+        talking.wire.closed = True
+        talking.session.finish(Reply(421, "4.3.2", "shutting down"))
+        assert talking.wire.said == b"220 gw.example.com ESMTP\r\n"
 
     run(story)
 

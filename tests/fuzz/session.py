@@ -151,7 +151,7 @@ async def _speak(data, ends, *, trouble, gate):
     ids = iter(range(1 << 30))
     known = FuzzGate(object(), {"dana": None}) if gate else FuzzGate()
     setting = Setting(OPTIONS, spool, lambda: f"id{next(ids)}", lambda: 1e9, HOST, HOST, gate=known)
-    session = Session(setting, "127.0.0.1:25", lambda client, options: None, lambda session: None)
+    session = Session(setting, "127.0.0.1:25", lambda session: None, lambda session: None)
     wire = Wire()
     session.connection_made(wire)
     at = 0
