@@ -21,11 +21,11 @@ from collections.abc import Mapping, Sequence
 
 from relay import __version__, namedfile, places
 from relay.address import Address, AddressError, parse
-from relay.message import BytesBody
+from relay.message import MAX_FIELDS, BytesBody
 from relay.message import parse as parse_message
 from relay.sendmail import arguments, intake, letter, submission
 from relay.sendmail.arguments import Mode, Request, UsageError
-from relay.sendmail.intake import Intake, NoRoom
+from relay.sendmail.intake import Intake, NoRoom, TooLarge
 from relay.sendmail.letter import LetterError
 from relay.sendmail.submission import EX_DATAERR, EX_NOPERM, EX_TEMPFAIL, EX_UNAVAILABLE, Failed, Relay
 
@@ -113,6 +113,8 @@ def _submit(request: Request, config: str) -> int:
     message = parse_message(BytesBody(taken.head), limit=intake.HEAD)
     if taken.rest is not None and not message.body.size:
         raise LetterError(f"the header is longer than {intake.HEAD} octets")
+    if len(message.fields) > MAX_FIELDS:  # what stands behind them was not read: a Bcc would stay, and be shown
+        raise LetterError(f"the header has more than {MAX_FIELDS} fields")
     if request.from_header:
         paths += letter.from_header(message)
     if not paths:
@@ -139,6 +141,8 @@ def _taken(request: Request) -> Intake:
         raise Failed(EX_NOINPUT, f"the mail can not be read: {fault.strerror}") from fault
     except NoRoom as fault:
         raise Failed(EX_TEMPFAIL, str(fault)) from fault
+    except TooLarge as fault:
+        raise LetterError(str(fault)) from fault
     taken.head = letter.without_mbox_line(taken.head)
     return taken
 

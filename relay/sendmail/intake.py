@@ -13,11 +13,17 @@ from relay.sendmail.lines import Lines
 
 HEAD = 1 << 20
 """Octets kept in memory; the header lies within them (the relay takes one of 256 kB at most)."""
+MOST = 1 << 30
+"""Octets of a mail that are taken down at most: a program that writes without end shall not fill the disk."""
 _PIECE = 1 << 16
 
 
 class NoRoom(Exception):
     """there is no room for a large mail"""
+
+
+class TooLarge(Exception):
+    """no relay takes a mail of that size"""
 
 
 @dataclass(slots=True)
@@ -42,15 +48,18 @@ class Intake:
 
 
 def read(descriptor: int, *, dot_ends: bool) -> Intake:
-    """Read up to the end, or the dot. Raises OSError when that fails, NoRoom for a mail that can not be kept."""
+    """Read up to the end, or the dot. Raises OSError when that fails, NoRoom, TooLarge."""
     lines = Lines(dot_ends=dot_ends)
     head = bytearray()
     rest: int | None = None
-    more = True
+    more, size = True, 0
     while more and not lines.done:
         chunk = os.read(descriptor, _PIECE)
         more = bool(chunk)
         data = lines.feed(chunk) if chunk else lines.end()
+        size += len(chunk)
+        if size > MOST:
+            raise TooLarge(f"the mail is larger than {MOST} octets")
         if rest is None and len(head) + len(data) <= HEAD:
             head += data
         elif data:

@@ -14,7 +14,7 @@ from relay.message import Message
 from relay.sendmail.arguments import UsageError
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-_MBOX = re.compile(rb">*From [^\n]*\n")
+_MBOX = re.compile(rb"(?:>*+From [^\n]*+\n)*+")
 _RESENT = ("resent-to", "resent-cc", "resent-bcc")
 
 
@@ -74,9 +74,8 @@ def _no_address(text: str) -> str:
 
 def without_mbox_line(head: bytes) -> bytes:
     """Without the `From ` lines in front that mailbox files have."""
-    while found := _MBOX.match(head):
-        head = head[found.end() :]
-    return head
+    found = _MBOX.match(head)
+    return head[found.end() :] if found else head
 
 
 def header(message: Message, who: Address, full_name: str, *, hide: bool) -> bytes:

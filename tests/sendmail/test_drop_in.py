@@ -133,6 +133,12 @@ NOT_SENT = [
     ((), b"x", 64, "sendmail: no recipient: name one, or take those of the header with -t\n"),
     (("-t",), b"Subject: x\n\n", 64, "sendmail: no recipient stands in To, Cc or Bcc\n"),
     (("-t",), b"", 64, "sendmail: no recipient stands in To, Cc or Bcc\n"),
+    (
+        ("-t",),
+        b"From: x@example.com\nBcc: a@example.org\n" + b"X: y\n" * 999 + b"Bcc: b@example.org\n\nx\n",
+        65,
+        "sendmail: the header has more than 1000 fields\n",
+    ),
     (("-Z", "a@example.org"), b"x", 64, "sendmail: no such option: -Z\n"),
     (("-f", "a b", "a@example.org"), b"x", 64, "sendmail: -f 'a b' is no address\n"),
     (("a@example.org",), b"\na\0b\n", 65, "sendmail: the relay says 550 5.5.2 the mail holds a NUL octet\n"),

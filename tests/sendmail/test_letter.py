@@ -1,6 +1,8 @@
 """Lines, recipients and From: what becomes of a local program's mail before the relay sees it."""
 
 import re
+import tempfile
+import time
 
 import pytest
 from hypothesis import example, given
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from relay.address import parse
 from relay.message import parse_bytes
-from relay.sendmail import letter
+from relay.sendmail import intake, letter
 from relay.sendmail.arguments import UsageError
 from relay.sendmail.letter import LetterError
 from relay.sendmail.lines import Lines
@@ -198,6 +200,26 @@ def test_bcc_is_hidden_by_t_alone():
 
 def test_the_line_of_a_mailbox_file_goes():
     assert letter.without_mbox_line(b"From dana Mon\r\n>From luc Tue\r\nFrom: x\r\n") == b"From: x\r\n"
+    assert letter.without_mbox_line(b"Subject: x\r\nFrom dana\r\n") == b"Subject: x\r\nFrom dana\r\n"
+
+
+def test_a_mail_of_such_lines_takes_linear_time():
+    began = time.thread_time()
+    assert letter.without_mbox_line(b"From \n" * (intake.HEAD // 6)) == b""
+    assert time.thread_time() - began < 1
+
+
+def test_a_mail_without_end_is_not_taken_down_for_ever(monkeypatch):
+    monkeypatch.setattr(intake, "MOST", 100_000)
+    for octets, taken in ((100_000, True), (100_001, False)):
+        with tempfile.TemporaryFile() as file:
+            file.write(b"x" * octets)
+            file.seek(0)
+            if taken:
+                assert len(intake.read(file.fileno(), dot_ends=True).head) == octets + 2
+            else:
+                with pytest.raises(intake.TooLarge, match="larger than 100000 octets"):
+                    intake.read(file.fileno(), dot_ends=True)
 
 
 @pytest.mark.parametrize(
