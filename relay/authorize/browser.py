@@ -134,6 +134,14 @@ async def _pasted(state: str, returned: asyncio.Future[Secret], *, alone: bool) 
         returned.set_exception(RelayError("no address was pasted"))
 
 
+def _read(file: int) -> bytes:
+    """What has come; nothing, as at the end, where the terminal is gone."""
+    try:
+        return os.read(file, LONGEST_LINE)
+    except OSError:
+        return b""
+
+
 async def _standard_input() -> AsyncIterator[str]:
     """Its lines, without a thread that nobody could end; none where it is closed."""
     try:
@@ -143,7 +151,7 @@ async def _standard_input() -> AsyncIterator[str]:
     arrived: asyncio.Queue[bytes] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     try:
-        loop.add_reader(file, lambda: arrived.put_nowait(os.read(file, LONGEST_LINE)))
+        loop.add_reader(file, lambda: arrived.put_nowait(_read(file)))
     except PermissionError:  # a plain file, or /dev/null: it never lets wait
         for data in (os.read(file, 1 << 20), b""):
             arrived.put_nowait(data)

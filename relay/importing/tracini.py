@@ -20,7 +20,7 @@ DEEPEST = 10
 MOST_FILES = 100
 """Files that are read at most: one of ten ways to each of the next ones would be read ten thousand times."""
 _SECTION = re.compile(r"\[(?P<name>[^\]]+)\]")
-_OPTION = re.compile(r"(?P<name>[^:=\s][^:=]*?)\s*[:=]\s*(?P<value>.*)")
+_OPTION = re.compile(r"(?P<name>[^:=\s][^:=]*+)[:=]\s*+(?P<value>.*)")
 _COMMENT = re.compile(r"\s;")
 
 
@@ -96,7 +96,7 @@ def _options(path: Path) -> Iterator[tuple[str, str, str]]:
             section = found["name"].strip()
             yield section, "", ""
         elif section and (found := _OPTION.fullmatch(stripped)):
-            name, value = found["name"].lower(), found["value"].strip()
+            name, value = found["name"].rstrip().lower(), found["value"].strip()
         else:
             what = "no option" if section else "it stands before the first [section]"
             raise Unreadable(f"{path}:{number}: {what}: Trac can not read this file either")

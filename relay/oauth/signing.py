@@ -105,7 +105,7 @@ def _signed(claims: dict[str, Any], key: Secret, header: dict[str, str], for_rsa
 
 
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
-_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----\s*([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----")
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]++)-----END CERTIFICATE-----")
 
 
 def _der(certificate: bytes) -> bytes:

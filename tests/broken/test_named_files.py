@@ -3,10 +3,13 @@
 import io
 import os
 import sys
+import time
 
 import pytest
 
 from relay import cli, https, journal, namedfile, proving, sendmail
+from relay.authorize import browser
+from relay.oauth import signing
 from relay.routing import Upstream
 
 TAIL = "[notification]\nsmtp_enabled = true\nsmtp_from = bugs@example.com\n"
@@ -146,3 +149,30 @@ def test_a_file_that_grows_while_it_is_read_is_too_large(tmp_path):
     path = tmp_path / "exact"
     path.write_bytes(b"0123456789")
     assert namedfile.read(path, 10) == b"0123456789"
+
+
+@pytest.mark.parametrize("line", ["a" + " " * 200_000 + "b", "a" * 200_000, "a" + " =" * 100_000])
+def test_a_line_of_a_trac_ini_is_read_in_linear_time(tmp_path, capsys, line):
+    path = tmp_path / "trac.ini"
+    path.write_text(f"[notification]\n{line}\n")
+    began = time.thread_time()
+    said(capsys, "import", path, status=0 if "=" in line else 65)
+    assert time.thread_time() - began < 1
+
+
+@pytest.mark.parametrize("text", [" " * 100_000, "A" * 100_000, "-----BEGIN CERTIFICATE-----" * 5000])
+def test_a_certificate_is_looked_for_in_linear_time(text):
+    began = time.thread_time()
+    with pytest.raises(signing.CanNotSign, match="no certificate in PEM form"):
+        signing._der(f"-----BEGIN CERTIFICATE-----{text}".encode())
+    assert time.thread_time() - began < 1
+
+
+def test_a_terminal_that_is_gone_ends_the_pasting():
+    """Its read fails for ever: the command would have filled the screen with tracebacks."""
+    ours, theirs = os.openpty()
+    os.close(ours)
+    try:
+        assert browser._read(theirs) == b""
+    finally:
+        os.close(theirs)
