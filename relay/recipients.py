@@ -96,7 +96,7 @@ def _is_suppressed(recipient: Recipient, context: Context) -> bool:
 
 
 def staging(mail: Mail, context: Context) -> Mail:
-    """Send the mail to the addresses of `staging` alone, its header as it would have left.
+    """Send the mail to the addresses of `staging` alone; To and Cc show neither them nor whom it does not go to.
 
     A mail that nobody would have got stays one; where none of the addresses can be mailed, nobody gets it.
     """
@@ -105,11 +105,14 @@ def staging(mail: Mail, context: Context) -> Mail:
     instead: dict[tuple[str, str], Recipient] = {}
     for given in context.policy.staging:
         address = completed(given, context)
-        if why := why_not(address, context):
+        silent = is_muted(address, context) or address.key in context.suppressed
+        if why := why_not(address, context) or ("is muted, or a dead address" if silent else ""):
             mail = mail.note("staging", f"left out: {given} {why}", warning=True)
         else:
             instead.setdefault(address.key, Recipient(address, f"staging:{given}", False))
-    instead |= {r.address.key: r for r in mail.envelope.recipients if r.address.key in instead}
+    for r in mail.envelope.recipients:
+        if r.address.key in instead:
+            instead[r.address.key] = Recipient(r.address, r.origin, False)
     spared = [r for r in mail.envelope.recipients if r.address.key not in instead]
     return mail.drop("staging", "a trial: it went to the addresses of staging instead", *spared).to(*instead.values())
 

@@ -80,6 +80,7 @@ POLICIES = st.builds(
     smtp_always_bcc=st.lists(st.builds(address.Address, st.just("audit"), st.just("secret.example")), max_size=1).map(
         tuple
     ),
+    staging=st.one_of(st.just(()), st.lists(ADDRESSES, max_size=2).map(tuple)),
     smtp_subject_prefix=st.one_of(
         st.sampled_from(["__default__", "", "[Crew]", "Re: x", "[Häfen]", "Crew", "é"]), TEXTS.map(str.strip)
     ),

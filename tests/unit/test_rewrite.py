@@ -28,14 +28,14 @@ def with_rules(monkeypatch, *rules):
 
 
 def test_the_rules_in_their_order():
-    full = ["filter_domains", "complete_addresses", "notify", "always_cc", "always_bcc", "mute", "suppress", "visible_recipients", "staging", "originator", "subject_prefix", "trace_fields", "encoding", "wire"]  # fmt: skip
+    full = ["filter_domains", "complete_addresses", "notify", "always_cc", "always_bcc", "mute", "suppress", "staging", "visible_recipients", "originator", "subject_prefix", "trace_fields", "encoding", "wire"]  # fmt: skip
     off = [
         "filter_domains",
         "complete_addresses",
         "mute",
         "suppress",
-        "visible_recipients",
         "staging",
+        "visible_recipients",
         "trace_fields",
         "wire",
     ]

@@ -1,8 +1,12 @@
 """The option `staging`: who gets the mail of a tracker that is only tried out, and that nobody else does."""
 
+from dataclasses import replace
+
 import pytest
 
+from relay.address import parse
 from relay.entry import Disposition
+from relay.people import Users
 from relay.profiles import DEFAULT
 from tests.gateway import Gateway, harbour
 
@@ -40,6 +44,26 @@ def test_an_address_that_can_not_be_mailed_keeps_the_others_from_it_all_the_same
     assert prepared.routed == ()
     assert [(o.address, o.rule) for o in prepared.settled] == [("eve@example.org", "staging")]
     assert any(note.warning and note.text.startswith("left out: tester ") for note in prepared.notes)
+
+
+@pytest.mark.parametrize("staging", ["dana@example.org", "try@example.net"])
+def test_who_is_muted_or_dead_is_not_mailed_by_staging_either(staging):
+    gateway = Gateway(staging=f"{staging}, dev@example.net", users={"dana": "Dana <dana@example.org>"})
+    muted = tuple(replace(user, mute=True) for user in gateway.setting.users)
+    dead = frozenset({parse("try@example.net").key})
+    gateway.setting = replace(gateway.setting, users=Users(muted), suppressed=dead)
+    assert gateway(harbour(), ["eve@example.org"]).rcpt == ["dev@example.net"]
+
+
+@pytest.mark.parametrize("public", ["true", "false"])
+def test_the_header_names_nobody_who_was_spared(public):
+    options = {"use_public_cc": public, "public_envelope": public, "smtp_always_cc": "list@example.org"}
+    left = Gateway(staging="try@example.net, eve@example.org", **options)(
+        harbour(To="eve@example.org, kim@example.org"), ["eve@example.org", "kim@example.org"]
+    )
+    assert left.rcpt == ["try@example.net", "eve@example.org"]
+    assert left.addresses("Cc") == ["list@example.org"]
+    assert left.header("To") == "undisclosed-recipients: ;"
 
 
 def test_through_it_twice_is_once():
