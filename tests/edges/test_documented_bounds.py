@@ -149,6 +149,18 @@ def test_20_refused_commands(talking):
     talking(story)
 
 
+def test_a_mail_that_is_kept_forgives_what_was_refused_before(talking):
+    async def story(talk):
+        await talk.send(b"FOO\r\n" * 19)
+        await talk.send(BEGUN + b"x\r\n.\r\n" + b"FOO\r\n" * 19)
+        await settled()
+        assert not talk.session.closing
+        await talk.send(b"FOO\r\n")
+        assert talk.session.closing
+
+    talking(story)
+
+
 def test_refused_recipients_for_ten_mails(talking):
     async def story(talk):
         for _ in range(19):
@@ -158,6 +170,19 @@ def test_refused_recipients_for_ten_mails(talking):
         assert talk.wire.codes()[-3:] == [250, 553, 421]
 
     talking(story, max_recipients=2)
+
+
+def test_a_mail_and_quit_are_taken_also_behind_a_thousand_others(talking):
+    async def story(talk):
+        for last in (BEGUN.partition(b"\r\n")[2] + b"x\r\n.\r\n", b"QUIT\r\n"):
+            await talk.send(b"EHLO x\r\n" + b"NOOP\r\n" * 999)
+            for _ in range(60):
+                await settled()
+            await talk.send(last)
+        assert talk.wire.said.endswith(b"\r\n221 2.0.0 bye\r\n")
+        assert talk.wire.said.count(b"250 2.0.0 queued as ") == 1
+
+    talking(story)
 
 
 def test_1000_commands_that_bring_no_mail_nearer(talking):

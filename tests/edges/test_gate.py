@@ -125,7 +125,7 @@ def test_what_was_said_before_tls_is_forgotten(guarded, run):
     run(story)
 
 
-def test_a_handshake_that_fails_ends_that_client_only(guarded, run):
+def test_a_handshake_that_fails_ends_that_client_only(guarded, run, caplog):
     async def story():
         async with guarded.listening():
             async with guarded.client() as talk:
@@ -137,6 +137,8 @@ def test_a_handshake_that_fails_ends_that_client_only(guarded, run):
                 assert (await talk.mail(MAIL)).startswith("250 2.0.0")
 
     run(story)
+    [told] = [line for line in caplog.messages if line.startswith("NOQUEUE")]
+    assert told.startswith("NOQUEUE: client=127.0.0.1, STARTTLS: 421 4.7.0 TLS handshake: ")
 
 
 def test_tls_at_once(guarded, run, monkeypatch):

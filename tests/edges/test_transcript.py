@@ -27,6 +27,7 @@ TALKS = {
         (f"HELO {'x' * 256}", NAME),
         (f"HELO {'x' * 255}", "250 gw.example.com"),
         ("helo a b", "250 gw.example.com"),
+        ("HELO X", "250 gw.example.com"),
         HELLO,
     ],
     "small talk": [
@@ -41,6 +42,8 @@ TALKS = {
         ("STARTTLS", UNSUPPORTED),
         ("AUTH PLAIN", UNSUPPORTED),
         ("XYZZY", "500 5.5.1 command not recognized"),
+        ("GET / HTTP/1.1", "500 5.5.1 command not recognized"),
+        ("*1", "500 5.5.1 command not recognized"),
         ("", "500 5.5.2 empty line"),
         ("NO\0OP", "500 5.5.2 control character in the line"),
         ("x" * 5000, "500 5.5.2 line too long"),
@@ -126,6 +129,11 @@ TALKS = {
         ("X-Tracker-Relay: gw.example.com id=1\r\n\r\n.", "554 5.4.6 mail loop: it has passed here before"),
     ],
 }  # fmt: skip
+TALKS["first an error, then what looks like another protocol"] = [
+    ("XYZZY", "500 5.5.1 command not recognized"),
+    ("GET / HTTP/1.1", "500 5.5.1 command not recognized"),
+    ("NOOP", "250 2.0.0 ok"),
+]
 TROUBLES = {
     "room": [HELLO, ("MAIL FROM:<a@b>", "452 4.3.1 no space left for mail, try again later")],
     "write": [HELLO, SENDER, RECIPIENT, DATA, ("x\r\n.", "452 4.3.1 no space left for mail, try again later"), SENDER],

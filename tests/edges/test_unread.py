@@ -137,6 +137,7 @@ def test_what_lies_about_is_bounded_to_the_octet_for_all_together(stage, run, ca
         await third.send(b"")
         assert setting.pile.octets == MUCH + 1
         assert third.sent_away()
+        assert third.session.buffer == b""
         assert not first.session.closing
         assert caplog.messages == [f"NOQUEUE: client=127.0.0.1, session: {TOO_MUCH}"]
         await third.leave()
