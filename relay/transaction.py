@@ -20,6 +20,8 @@ from relay.reply import Reply
 
 MAX_REPLY_LINE = 4096
 MAX_REPLY_LINES = 100
+MAX_REPLY_TEXT = 8192
+"""Octets of a reply's text from which on further lines of it are counted, but not kept: each recipient has a reply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class ReplyReader:
         self.hidden: tuple[str, ...] = ()
         self._rest = b""
         self._lines: list[str] = []
+        self._number = self._octets = 0
+        """Lines of the reply under way, and octets in those that are kept."""
         self._code = 0
 
     def feed(self, data: bytes) -> Iterator[Reply]:
@@ -54,7 +58,7 @@ class ReplyReader:
                 text = "\n".join(self._lines)
                 for secret in self.hidden:
                     text = text.replace(secret, "***")
-                self._lines = []
+                self._lines, self._number, self._octets = [], 0, 0
                 yield Reply.read(self._code, text)
         self._rest = data[at:]
         if len(self._rest) > MAX_REPLY_LINE:
@@ -66,11 +70,14 @@ class ReplyReader:
         sane = code.isdigit() and len(code) == 3 and b"2" <= code[:1] <= b"5" and mark in (b"", b" ", b"-")
         if len(line) > MAX_REPLY_LINE or not sane:
             raise HopError("the server's answer is no SMTP reply")
-        if self._lines and int(code) != self._code:
+        if self._number and int(code) != self._code:
             raise HopError("the lines of the server's reply disagree")
         self._code = int(code)
-        self._lines.append(line[4:].decode("utf-8", "replace"))
-        if len(self._lines) > MAX_REPLY_LINES:
+        if self._octets <= MAX_REPLY_TEXT:  # a line is kept whole or not: no half of a secret stays unseen
+            self._lines.append(line[4:].decode("utf-8", "replace"))
+        self._octets += len(line)
+        self._number += 1
+        if self._number > MAX_REPLY_LINES:
             raise HopError("the server sends a reply without end")
         return mark != b"-"
 

@@ -92,3 +92,19 @@ def test_promise_10_a_flood_of_replies_costs_linear_time(octets):
         return time.thread_time() - began
 
     assert min(once(1 << 20) for _ in range(2)) < 24 * min(once(1 << 17) for _ in range(5))
+
+
+def test_what_a_server_says_at_length_is_kept_in_part_and_whole_lines():
+    """A thousand recipients, a hundred lines of 4 kB to each: that would be 400 MB."""
+    line = b"x" * (MAX_REPLY_LINE - 4)
+    octets = b"".join(b"550%b%b\r\n" % (b" " if n == 99 else b"-", line) for n in range(100))
+    reader = ReplyReader()
+    for _ in range(2):
+        [reply] = reader.feed(octets)
+        assert reply.text == "\n".join([line.decode()] * 3)
+        [reply] = reader.feed(b"250-a\r\n250 b\r\n")
+        assert reply.text == "a\nb"
+    with pytest.raises(HopError, match="disagree"):
+        reader.feed(octets.replace(b"550 ", b"551 ")).__next__()
+    with pytest.raises(HopError, match="without end"):
+        ReplyReader().feed(octets.replace(b"550 ", b"550-") + b"550 x\r\n").__next__()
