@@ -91,7 +91,7 @@ def test_promise_10_a_flood_of_replies_costs_linear_time(octets):
             pass
         return time.thread_time() - began
 
-    assert min(once(1 << 20) for _ in range(2)) < 24 * min(once(1 << 17) for _ in range(5))
+    assert min(once(1 << 19) for _ in range(2)) < 24 * min(once(1 << 16) for _ in range(5))
 
 
 def test_what_a_server_says_at_length_is_kept_in_part_and_whole_lines():
