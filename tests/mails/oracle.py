@@ -196,7 +196,7 @@ def _originator(world, message, sender, facts, hidden):
     chosen = world.full(o["smtp_from"] or o.get("smtp_replyto", ""))
     froms = message.get_all("from", [])
     authors = [a for _, a in boxes(message, "from")] if len(froms) == 1 else []
-    valid = bool(authors) and all(re.fullmatch(r"\S+@\S+", a) for a in authors)
+    valid = bool(authors) and all(re.fullmatch(r".+@\S+", a) for a in authors)
     kept = o.get("from") == "keep" and valid
     display = squeeze(o.get("smtp_from_name") or facts.get("project") or o.get("project_name", ""))
     path = chosen
@@ -208,7 +208,7 @@ def _originator(world, message, sender, facts, hidden):
         path = authors[0]
     elif kept and "@" in sender:
         path = sender
-    replies = [a for _, a in boxes(message, "reply-to") if re.fullmatch(r"\S+@\S+", a)]
+    replies = [a for _, a in boxes(message, "reply-to") if re.fullmatch(r".+@\S+", a)]
     if o.get("smtp_replyto"):
         replies = [world.full(o["smtp_replyto"])]
     elif not replies and not kept and len(authors) == 1 and valid and facts.get("tracker") in TAKE_REPLIES:

@@ -66,10 +66,12 @@ POLICIES = [
     {"use_short_addr": "true", **PUBLIC, "mime_encoding": "none"},
     {"ignore_domains": "realm.example"},
     {"ignore_domains": "realm.example", **CORP, **PUBLIC, "smtp_always_cc": "kim@REALM.EXAMPLE, zoe@Realm.example"},
+    {"smtp_always_cc": "luc; sato", "smtp_always_bcc": "dana", **PUBLIC},
+    {"smtp_from_name": "Un nom très long " * 6, "smtp_subject_prefix": "[Un projet dont le nom est très long, lui aussi]"},
     {"rewrite": "off", "mime_encoding": "qp"},
     {"rewrite": "off", **CORP},
 ]  # fmt: skip
-EACH = 6
+EACH = 5
 """Policies that one mail is tried under; all of them in the harness that these mails were made with."""
 PEOPLE = ("reporter", "owner", "updater", "previous_owner")
 

@@ -90,7 +90,8 @@ def _header(world, came, left, recipients, want):
             if name != "subject" and any(b"=?" in quoted for quoted in re.findall(rb'"(?:[^"\\]|\\.)*"', raw)):
                 found.append(f"an encoded word in quotes: {raw!r}")
     visible = want["to"] | want["cc"]
-    secret = [r.lower() for r in recipients if key(r) not in visible]
+    shown = {"@".join(mailbox).lower() for mailbox in visible}  # where only the case differs, the text does not tell
+    secret = [r.lower() for r in recipients if key(r) not in visible and r.lower() not in shown]
     for name, raw in after:
         ours = (name in ("received", "x-tracker-relay", *WRITTEN[:5]) and (name, raw) not in before) and not off
         if (name in LISTING and not off) or ours or name in HIDING:
