@@ -6,8 +6,11 @@ import logging
 import weakref
 from dataclasses import replace
 
+import pytest
+
 from relay.reply import Reply
-from tests.edges.test_chunks import Talking, settled
+from relay.server import Session
+from tests.edges.test_chunks import Talking, Wire, settled
 
 BEGUN = b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.c>\r\nDATA\r\n"
 MAIL = b"Subject: hi\r\n\r\nhello\r\n.\r\n"
@@ -77,6 +80,19 @@ def test_who_was_sent_away_and_has_gone_already_is_let_go(stage, run):
         talking.wire.write_eof = gone
         await talking.send(b"FOO\r\n" * 20)
         assert talking.wire.closed
+
+    run(story)
+
+
+def test_who_is_gone_before_it_is_greeted_is_let_go(stage, run, monkeypatch):
+    """uvloop, asked for the peer then, gives none."""
+
+    async def story():
+        wire = Wire()
+        monkeypatch.setattr(wire, "get_extra_info", {"socket": Wire}.get)
+        session = Session(stage.setting(), "here", lambda _: pytest.fail("nobody was met"), lambda _: None)
+        session.connection_made(wire)
+        assert (wire.said, wire.closed) == (b"", True)
 
     run(story)
 
