@@ -306,7 +306,6 @@ class Connection(SMTP):
     def start_tls(self, context: ssl.SSLContext) -> None:
         """Answer what was asked so far, then speak TLS. What came with the command counts for nothing."""
         self.transport.pause_reading()  # what comes next is for TLS
-        self._flush()
         self.buffer = b""
         self.hold(self._upgrade(context))
 

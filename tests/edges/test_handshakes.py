@@ -13,6 +13,7 @@ import trustme
 from relay import listening
 from relay.gate import gate_of
 from tests.edges.conftest import runner
+from tests.edges.test_chunks import Talking, settled
 
 RESET = struct.pack("ii", 1, 0)
 
@@ -81,6 +82,30 @@ def test_who_goes_within_the_handshake_leaves_nothing(certified, run, monkeypatc
             assert faults == []
 
     run(story)
+
+
+def test_from_starttls_on_nothing_is_read_as_commands(certified, monkeypatch):
+    """Before the handshake begins, a round of the event loop goes by: what came in it would count as said under TLS."""
+    upgrades = []
+
+    async def upgraded(transport, protocol, context):
+        upgrades.append(context)
+        return transport
+
+    monkeypatch.setattr("relay.connection.upgraded", upgraded)
+
+    async def story():
+        talking, reading = Talking(certified), []
+        talking.wire.pause_reading = lambda: reading.append(False)
+        talking.session.data_received(b"EHLO x\r\nSTARTTLS\r\nMAIL FROM:<>\r\n")
+        assert (reading, upgrades) == ([False], [])
+        assert talking.wire.said.endswith(b"\r\n220 2.0.0 go ahead\r\n")
+        await settled()
+        assert len(upgrades) == 1
+        assert talking.wire.codes()[-1] == 220
+        assert talking.session.secure
+
+    runner()(story)
 
 
 def test_who_is_within_the_handshake_is_counted(certified, run, monkeypatch):

@@ -134,6 +134,7 @@ TALKS["first an error, then what looks like another protocol"] = [
     ("GET / HTTP/1.1", "500 5.5.1 command not recognized"),
     ("NOOP", "250 2.0.0 ok"),
 ]
+TALKS["what looks like another protocol, behind EHLO"] = [HELLO, ("*1", "500 5.5.1 command not recognized")]
 TROUBLES = {
     "room": [HELLO, ("MAIL FROM:<a@b>", "452 4.3.1 no space left for mail, try again later")],
     "write": [HELLO, SENDER, RECIPIENT, DATA, ("x\r\n.", "452 4.3.1 no space left for mail, try again later"), SENDER],
