@@ -206,20 +206,26 @@ def test_A11_no_client_waits_for_a_look_up_of_our_name(stage, run, monkeypatch):
 
 
 @pytest.mark.parametrize("fault", [None, RuntimeError("broken")], ids=["kept", "not kept"])
-def test_a_client_that_waits_for_its_250_counts_as_talking(stage, run, fault):
+def test_clients_that_wait_for_their_250_count_as_talking(stage, run, fault):
     """Long steps wait for clients that talk; who is silent because we owe an answer does not make room for them."""
 
     async def story():
-        async with stage.listening() as listener, stage.client() as talk:
+        async with stage.listening() as listener, stage.client() as one, stage.client() as other:
             pulse = listener.setting.pulse
-            stage.spool.gate, stage.spool.fault = asyncio.Event(), fault
-            asking = asyncio.create_task(talk.mail(b"Subject: hi\r\n\r\nhello\r\n.\r\n"))
-            while not stage.spool.begun:
-                await asyncio.sleep(0.001)
+            gates, stage.spool.fault = [asyncio.Event(), asyncio.Event()], fault
+            asking = []
+            for number, talk in enumerate((one, other)):
+                stage.spool.gate = gates[number]
+                asking.append(asyncio.create_task(talk.mail(b"Subject: %d\r\n\r\nhello\r\n.\r\n" % number)))
+                while stage.spool.begun == number:
+                    await asyncio.sleep(0.001)
             assert pulse.heard == math.inf
+            gates[0].set()
+            await asking[0]
+            assert pulse.heard == math.inf, "the other one waits still"
             before = asyncio.get_running_loop().time()
-            stage.spool.gate.set()
-            await asking
+            gates[1].set()
+            await asking[1]
             assert before <= pulse.heard <= asyncio.get_running_loop().time()
 
     run(story)
