@@ -280,6 +280,7 @@ class Upstreams:
                 continue
             await self._turn(hop)
             if blocked := hop.pool.blocked(self._now()):
+                hop.next_please()  # it was the only one woken, and brings no mail whose end would wake another
                 raise _Blocked(*blocked, f"{upstream.server}:{upstream.port}")
 
     @staticmethod

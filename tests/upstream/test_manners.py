@@ -203,6 +203,21 @@ def test_too_much_is_a_pause_for_the_next_hop_as_long_as_it_asks(stage, run, at)
     run(story)
 
 
+def test_who_waits_for_a_place_hears_of_the_pause_too(stage, run):
+    """One is woken for each mail that ends: he gives up, and no mail of his would wake the others."""
+
+    async def story():
+        script = {"MAIL": "450 4.7.0 too many mails, slow down"}
+        async with stage.peer(script=script) as peer, stage.upstreams() as upstreams:
+            route = Route(stage.hop(peer, manners=Manners(connections=1)))
+            async with asyncio.timeout(5):
+                attempts = await asyncio.gather(*(upstreams.attempt(route, stage.mail()) for _ in range(20)))
+            assert {end for attempt in attempts for end in ends(attempt)} == {DEFERRED}
+            assert sum(command.startswith("MAIL") for command in peer.commands) <= 2
+
+    run(story)
+
+
 def test_greylisting_is_no_reason_to_leave_the_next_hop_alone(stage, run):
     async def story():
         script = {"RCPT:a@example.org": "450 4.7.1 Greylisted, try again in 300 seconds"}
