@@ -18,6 +18,7 @@ from relay.policy import DEFAULT_PREFIX, Context, Stamp
 TRACE_FIELD = "X-Tracker-Relay"
 _REPLY_MARK = re.compile(r"\s*re:\s*", re.IGNORECASE)
 _QUOTED = re.compile(rb'"[^"]*+"')
+_CLOSES = re.compile(r"[^\[\]]*+\]")
 _EMPTY_HOST = re.compile(rb"<([^<>@\s]+)@>")
 
 
@@ -169,7 +170,7 @@ def without_prefix(message: Message, prefixes: Collection[str]) -> Message:
     field = message.get("subject")
     subject = _collapse(encoded_word.decode(field.text)) if field else ""
     for prefix in sorted(filter(None, map(_collapse, prefixes)), key=len, reverse=True):
-        at = next((at for at in _places(subject) if _stands(subject, prefix, at)), -1)
+        at = next((at for at in _places(subject) if _stands_alone(subject, prefix, at)), -1)
         if at >= 0:
             rest = f"{subject[:at]}{subject[at + len(prefix) :].lstrip()}"
             unmarked = message.remove(TRACE_FIELD)  # where one of these stands, no `[Project]` of ours does
@@ -209,6 +210,13 @@ def _stands(text: str, prefix: str, at: int) -> bool:
     """True when `prefix` stands at that place as a word of its own."""
     end = at + len(prefix)
     return text.startswith(prefix, at) and not (prefix[-1:].isalnum() and text[end : end + 1].isalnum())
+
+
+def _stands_alone(text: str, prefix: str, at: int) -> bool:
+    """True when it stands there as we put it: a blank behind, and no part of the tracker's `[Harbour 0000012]`."""
+    rest = text[at + len(prefix) :]
+    is_part = prefix.rfind("[") > prefix.rfind("]") and _CLOSES.match(rest)
+    return text.startswith(prefix, at) and rest[:1] in ("", " ") and not is_part
 
 
 def trace_fields(mail: Mail, context: Context) -> Mail:

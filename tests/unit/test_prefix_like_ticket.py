@@ -11,6 +11,7 @@ from tests.gateway import Gateway
 PREFIXES = (
     *("[Site-7]", "[site-7]", "[harbour-12]", "[release-2024]", "[Site-7] [Site-8]", "release-2024", "[q-1] (opened)"),
     *("[Trac #7]", "[#7]", "#7", "#7:", "re: #7", "12", "[7]", "[P 0000012]:", "[Harbour 0000012]:", "[Site 0000007]"),
+    *("[Harbour", "[Site", "[issue", "[", "Harbour", "Harbour |"),
     *("[Bug 7]", "[Bug 12]", "[Bug 7] x", "[issue7]", "[issue12]", "[x #7] ", "[Harbour #12]", "[Harbour]", "(opened)"),
     *("SITE-7", "SITE-12", "(SITE-7)", "[jira]", "[jira] [created]", "[Commented]", "Re:", "RE", "X (opened)", "#é 7"),
 )
@@ -47,3 +48,13 @@ def test_promise_8_a_prefix_like_a_ticket(name, prefix):
     assert second.prepared.ticket == first.prepared.ticket
     if not parse_bytes(raw).text("subject").removeprefix("Re: ").lower().startswith(prefix.strip().lower()):
         assert (first.prepared.ticket, first.prepared.project) == (ticket, project)
+
+
+@pytest.mark.parametrize("prefix", ["[Harbour", "[", "[harbour", "[issue", "[Bug"])
+@pytest.mark.parametrize("name", MAILS)
+def test_a_part_of_the_trackers_own_word_is_not_cut_out_of_it(name, prefix):
+    """`[Harbour 0000012]: x` begins with the prefix `[Harbour` by chance: without it nobody knew Mantis's mail."""
+    fields, subject, ticket, project = MAILS[name]
+    raw = f"From: N <t@t.example.com>\r\nTo: eve@example.org\r\nSubject: {subject}\r\n{fields}\r\nhello\r\n".encode()
+    prepared = Gateway(smtp_subject_prefix=prefix)(raw, TO).prepared
+    assert (prepared.ticket, prepared.project) == (ticket, project)
