@@ -224,7 +224,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 def _mail(path: Path, longest: int) -> bytes:
     """A mail's octets, no more than the listener takes. Raises OSError."""
     if path != Path("-"):
-        return namedfile.read(path, longest)
+        return namedfile.read(path, longest, pipes=True)
     octets = sys.stdin.buffer.read(longest + 1)
     if len(octets) > longest:
         raise OSError(errno.EFBIG, f"larger than {longest} octets ([listener] max_size)")

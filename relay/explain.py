@@ -250,7 +250,7 @@ def envelope_file(path: Path) -> tuple[str | None, list[str]]:
     Raises RelayError for what is no envelope; OSError.
     """
     try:
-        form = json.loads(namedfile.read(path))
+        form = json.loads(namedfile.read(path, pipes=True))
         form = form.get("envelope", form)
         named = next((name for name in ("mail_from", "from") if name in form), "")
         sender = ("" if form[named] is None else form[named]) if named else None

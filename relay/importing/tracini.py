@@ -105,7 +105,7 @@ def _options(path: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _text(path: Path) -> str:
-    data = namedfile.read(path).removeprefix(b"\xef\xbb\xbf")
+    data = namedfile.read(path, pipes=True).removeprefix(b"\xef\xbb\xbf")
     if b"\0" in data:
         raise Unreadable(f"{path}: it holds NUL octets: is it a trac.ini?")
     try:

@@ -1,8 +1,10 @@
 """What a configuration or a command line names as a file and is none that can be read to its end: one line says so, at once."""
 
+import contextlib
 import io
 import os
 import sys
+import threading
 import time
 
 import pytest
@@ -19,6 +21,8 @@ KINDS = {
     "a folder": ("Is a directory", os.mkdir),
     "ten gigabytes": ("larger than 16777216 octets: is it the right file?", lambda path: sparse(path)),
 }
+NO_WRITER = "a pipe that nobody writes to"
+"""What is said of one where a program might write into it: as a command's argument, not in a configuration."""
 
 
 def sparse(path):
@@ -61,6 +65,7 @@ def test_the_drop_in_takes_the_usual_socket(odd):
 
 def test_a_mail_and_its_envelope(odd, tmp_path, capsys):
     path, text = odd
+    text = NO_WRITER if path.is_fifo() else text
     main = config(tmp_path)
     if "larger" in text:
         text = "larger than 52428800 octets: is it the right file?"  # [listener] max_size
@@ -80,6 +85,48 @@ def test_a_mail_from_standard_input_has_an_end(tmp_path, capsys, monkeypatch):
     assert given.tell() == 1001
 
 
+@contextlib.contextmanager
+def written(octets, *, goes_on=False):
+    """The path of a pipe that a program writes to, as a shell makes one of `<(zcat mail.eml.gz)`."""
+    reading, writing = os.pipe()
+
+    def write():
+        with contextlib.suppress(BrokenPipeError):
+            os.write(writing, octets)
+        if not goes_on:
+            os.close(writing)
+
+    thread = threading.Timer(0.05, write)
+    thread.start()
+    try:
+        yield f"/dev/fd/{reading}"
+    finally:
+        os.close(reading)
+        thread.join()
+        if goes_on:
+            os.close(writing)
+
+
+def test_what_a_program_writes_is_read_where_a_command_takes_a_file(tmp_path, capsys):
+    main, mail = config(tmp_path), tmp_path / "mail.eml"
+    mail.write_bytes(b"Subject: x\r\n\r\nx\r\n")
+    with written(b"Subject: crane\r\n\r\n" + b"x\r\n" * 20_000) as path:
+        assert "Subject: crane" in said(capsys, "--config", main, "explain", path, status=0)
+    with written(b'{"mail_from": null, "rcpt_tos": ["eve@example.org"]}') as path:
+        lines = said(capsys, "--config", main, "explain", mail, "--envelope", path, status=0)
+        assert any("eve@example.org: gets it" in line for line in lines)
+    with written(b"[notification]\nsmtp_enabled = true\nsmtp_from = bugs@example.com\n") as path:
+        assert "smtp_from = bugs@example.com" in said(capsys, "import", path, status=0)
+
+
+def test_a_program_that_is_silent_or_writes_without_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(namedfile, "PATIENCE", 0.3)
+    with written(b"Subject: x\r\n", goes_on=True) as path, pytest.raises(OSError, match=r"nothing came for 0\.3 s"):
+        namedfile.read(path, pipes=True)
+    with written(b"x" * 11, goes_on=True) as path, pytest.raises(OSError, match="larger than 10 octets"):
+        namedfile.read(path, 10, pipes=True)
+
+
 def test_an_envelope_without_end_is_none(tmp_path, capsys):
     path, mail = tmp_path / "envelope.json", tmp_path / "mail.eml"
     path.write_text("[" * 200_000)
@@ -90,6 +137,7 @@ def test_an_envelope_without_end_is_none(tmp_path, capsys):
 
 def test_a_trac_ini(odd, tmp_path, capsys):
     path, text = odd
+    text = NO_WRITER if path.is_fifo() else text
     if text != "Is a directory":
         assert said(capsys, "import", path, status=66) == [f"tracker-relay: {path}: {text}"]
     ini = tmp_path / "trac.ini"
