@@ -124,6 +124,8 @@ class Dialogue(asyncio.Protocol):
         Raises Stale, and HopError, with nothing said, for what can not be said in SMTP. Cancelled, it closes the
         connection: no later mail may get an answer meant for this one.
         """
+        if not self.usable:  # it was, when this mail was given to it, and not yet ready
+            raise Stale("the connection was closed before the mail was ready")
         loop = asyncio.get_running_loop()
         turn = _Turn(Transaction(plan, self.host), message, size <= SMALL, loop.create_future())
         began = loop.time()
