@@ -16,6 +16,7 @@ from relay.mail import Envelope, Mail, Recipient
 from relay.message import Body, BytesBody, Message, parse
 from relay.prepare import Setting
 from relay.profiles import Chosen, Profile
+from relay.recipients import suppress
 from relay.routing import Route, Upstream
 
 CLIENT = Client("127.0.0.1", "explain")
@@ -85,6 +86,8 @@ def explain_entry(entry: Entry, body: Body, setting: Setting, *, first_of_event:
     before = Mail(entry.envelope, reading.message)
     ruled = reading.chosen.profile.policy.smtp_enabled and not entry.report
     steps = rewrite.steps(before, context) if ruled else []
+    if entry.report and context.suppressed:
+        steps = [("suppress", suppress(before, context))]
     explained = Explained(entry, reading.chosen, context, before, steps)
     leaves = (ruled or entry.report) and not explained.after.refusal
     return replace(explained, routed=prepare.routes_of(explained.after, reading, setting) if leaves else ())

@@ -18,6 +18,7 @@ from relay.message import Body, Message, parse
 from relay.people import Users
 from relay.policy import DEFAULT_PREFIX, Context, Stamp
 from relay.profiles import Chosen, Profile, choose
+from relay.recipients import suppress
 from relay.reply import Reply
 from relay.rewrite import steps
 from relay.routes import Rule, routed
@@ -92,8 +93,9 @@ def prepare_read(reading: Reading, setting: Setting, *, first_of_event: bool) ->
     entry, profile = reading.entry, reading.profile
     mail = Mail(entry.envelope, reading.message)
     if entry.report:
-        mail = mail.with_message(mark(mail.message, setting.gateway_id, entry.id))
-        return Prepared(routes_of(mail, reading, setting), chosen=reading.chosen)
+        marked = mail.with_message(mark(mail.message, setting.gateway_id, entry.id))
+        mail = suppress(marked, context_of(reading, setting))
+        return Prepared(routes_of(mail, reading, setting), _dropped(mail.dropped), chosen=reading.chosen)
     if not profile.policy.smtp_enabled:
         dropped = (Dropped(r, "smtp_enabled", "smtp_enabled is false") for r in entry.envelope.recipients)
         return Prepared((), _dropped(dropped), chosen=reading.chosen)

@@ -5,6 +5,7 @@ so it is heeded at each attempt, by queued mail too. Nobody comes on it by himse
 reported, and a person decides.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict, dataclass, field
@@ -43,6 +44,8 @@ class Suppression:
     clock: Clock
     changed: Callable[[frozenset[tuple[str, str]]], None]
     _listed: dict[tuple[str, str], Suppressed] = field(default_factory=dict)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Each change writes the whole list: of two at once, one would write without what the other brought."""
 
     async def open(self) -> None:
         """Remember who was on the list before a restart. Raises SpoolError."""
@@ -54,9 +57,11 @@ class Suppression:
         """One request of VERBS, a line for each address. Raises RelayError with a sentence."""
         match request["do"]:
             case "suppress":
-                lines = await self._suppress(request)
+                async with self._turn:
+                    lines = await self._suppress(request)
             case "unsuppress":
-                lines = await self._unsuppress(request)
+                async with self._turn:
+                    lines = await self._unsuppress(request)
             case _:
                 lines = [asdict(one) for one in self._listed.values()]
         for line in lines:

@@ -1,5 +1,7 @@
 """Dead addresses: what is answered about them, and what stays over a restart, with each engine."""
 
+import asyncio
+
 import pytest
 
 from relay import suppression
@@ -42,6 +44,28 @@ def test_added_listed_and_cleared(stage, run):
             assert one.keys == {parse("kim@example.org").key}
             lines = await one.ask("unsuppress", all=True)
             assert ([line["address"] for line in lines], one.keys) == (["kim@Example.org"], frozenset())
+
+    run(story)
+
+
+def test_changes_at_the_same_time_are_all_kept(stage, run, monkeypatch):
+    async def story():
+        async with stage.open():
+            one = Listing(stage)
+            await one.it.open()
+            await one.ask("suppress", addresses=["kim@example.org"])
+            remember = one.it.spool.remember
+
+            async def slowly(*arguments):
+                await asyncio.sleep(0.01)
+                await remember(*arguments)
+
+            monkeypatch.setattr(one.it.spool, "remember", slowly, raising=False)
+            added = [one.ask("suppress", addresses=[f"{name}@example.org"]) for name in ("a", "b", "c")]
+            await asyncio.gather(*added, one.ask("unsuppress", addresses=["kim@example.org"]))
+            after = Listing(stage)
+            await after.it.open()
+            assert after.keys == one.keys == {parse(f"{name}@example.org").key for name in ("a", "b", "c")}
 
     run(story)
 

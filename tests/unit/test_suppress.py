@@ -5,7 +5,10 @@ from dataclasses import replace
 import pytest
 
 from relay.address import parse
-from relay.entry import Disposition
+from relay.entry import Disposition, Entry
+from relay.mail import Envelope, Recipient
+from relay.message import BytesBody
+from relay.prepare import prepare
 from tests.gateway import Gateway, harbour
 
 KIM = "kim@example.org"
@@ -55,3 +58,13 @@ def test_nobody_left_is_no_mail_and_no_fault():
     prepared = relay(KIM).prepare(harbour(), [KIM])
     assert prepared.routed == ()
     assert [outcome.rule for outcome in prepared.settled] == ["suppress"]
+
+
+@pytest.mark.parametrize("suppressed", [[], [KIM]])
+def test_a_report_of_ours_does_not_go_there_either(suppressed):
+    to = Recipient.accepted(parse(KIM))
+    entry = Entry("1hf7yat00000005", 1_700_000_000.0, Envelope(None, (to,)), report=True)
+    prepared = prepare(entry, BytesBody(b"Subject: x\r\n\r\nx\r\n"), relay(*suppressed).setting)
+    routed = [str(r.address) for _, mail in prepared.routed for r in mail.envelope.recipients]
+    assert routed == ([] if suppressed else [KIM])
+    assert [outcome.rule for outcome in prepared.settled] == (["suppress"] if suppressed else [])
