@@ -7,7 +7,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from relay import dkim, gate, namedfile, oauth_checks, passwords, routing, securing
+from relay import dkim, gate, namedfile, oauth_checks, passwords, places, routing, securing
 from relay.admission import Listen
 from relay.client_checks import CLIENT_CHECKS
 from relay.loaded import Loaded
@@ -193,10 +193,11 @@ def _staging(loaded: Loaded) -> None:
     for profile in loaded.configuration.notifications:
         policy = profile.policy
         if policy.staging:
-            places = ", ".join(map(str, policy.staging))
-            loaded.warn_once(profile.section, "staging", f"all of this mail goes to {places}, and to nobody else")
-        bare = [address for address in policy.staging if address.short]
-        if bare and not policy.smtp_default_domain and not policy.use_short_addr:
+            whom = ", ".join(map(str, policy.staging))
+            loaded.warn_once(profile.section, "staging", f"all of this mail goes to {whom}, and to nobody else")
+        stored = loaded.configuration.users.stored
+        bare = [one for one in policy.staging if policy.full(stored.get(str(one), one)).short]
+        if bare and not policy.use_short_addr:
             text = f"{bare[0]} has no domain: write it whole, or set smtp_default_domain"
             loaded.fault_once(profile.section, "staging", text)
 
@@ -241,6 +242,8 @@ def _log(loaded: Loaded) -> None:
         wrong = "it is a folder: name a file in it" if loaded.configuration.log.file and file.is_dir() else ""
         file.parent.stat()
     except FileNotFoundError:
+        if str(file.parent) == places.LOGS:
+            return  # `check` comes before the first start, which makes it
         wrong = f"there is no folder {file.parent}: make it, for the relay's user"
     except OSError:
         return  # nothing that this user may see

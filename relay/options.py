@@ -90,7 +90,13 @@ _TRUE, _FALSE = ("yes", "true", "enabled", "on"), ("no", "false", "disabled", "o
 def is_trac_word(value: str) -> bool:
     """True for what somebody writes who means true or false: Trac's words and their contraries, a number, nothing."""
     word = value.strip().lower()
-    return word in (*_TRUE, *_FALSE) or word.replace(".", "", 1).removeprefix("-").isdecimal()
+    if word in (*_TRUE, *_FALSE):
+        return True
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def domain(value: str) -> str:

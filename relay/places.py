@@ -4,6 +4,8 @@ CONFIG = "/etc/tracker-relay/config.ini"
 """The configuration of the installed relay."""
 RUN = "/run/tracker-relay"
 """Where the installed relay's sockets are."""
+LOGS = "/var/log/tracker-relay"
+"""The folder of its log, if it has a file: the service's unit makes it at each start (LogsDirectory)."""
 
 
 def submission_socket(config: str) -> str:

@@ -1,6 +1,10 @@
 """Servers that are none, words that mean false without saying so, and a whole trac.ini in place of a config.ini."""
 
+from pathlib import Path
+
 import pytest
+
+from relay import places
 
 OK = "[notification]\nsmtp_enabled = true\nsmtp_from = bugs@example.com\n"
 
@@ -41,7 +45,9 @@ def test_a_word_that_trac_takes_for_false_is_named(checked, word):
     assert loaded.warnings == [f"5: [notification] use_tls: {word!r} means false here, as in Trac: write true or false"]
 
 
-@pytest.mark.parametrize("word", ["true", "ON", "enabled", "no", "off", "Disabled", "0", "2", "-1", "0.0", ""])
+@pytest.mark.parametrize(
+    "word", ["true", "ON", "enabled", "no", "off", "Disabled", "0", "2", "-1", "0.0", "1e3", "+1", ""]
+)
 def test_a_word_that_says_what_it_means_is_not(checked, word):
     loaded = checked(OK + f"use_public_cc = {word}\n")
     assert (loaded.status, loaded.faults, loaded.warnings) == (0, [], [])
@@ -54,3 +60,17 @@ SERVERS = ["mail", "mail_1.lan", "25", "192.0.2.1", "::1", "[::1]", "fe80::1%eth
 def test_servers_that_are_some(checked, server):
     loaded = checked(OK + f"smtp_server = {server}\nsmtp_port = 26\n")
     assert (loaded.status, loaded.faults, loaded.warnings) == (0, [], [])
+
+
+def test_the_folder_that_the_unit_makes_at_its_start_need_not_be_there(checked, monkeypatch, tmp_path):
+    """README: `check` comes before the first start."""
+    made = tmp_path / "log"
+    text = OK + f"[log]\nfile = {made}/relay.log\n"
+    assert checked(text).faults == [f"5: [log] file: there is no folder {made}: make it, for the relay's user"]
+    monkeypatch.setattr(places, "LOGS", str(made))
+    assert checked(text).faults == []
+
+
+def test_the_unit_makes_it():
+    unit = Path(__file__).parents[2] / "contrib" / "systemd" / "tracker-relay.service"
+    assert f"LogsDirectory={places.LOGS.removeprefix('/var/log/')}" in unit.read_text().splitlines()

@@ -93,6 +93,16 @@ def test_a_bare_name_without_a_domain_is_a_fault(checked):
     assert (fault.line, fault.option) == (4, "staging")
     assert fault.text == "tester has no domain: write it whole, or set smtp_default_domain"
     assert not checked(text + "smtp_default_domain = example.com\n").faults
+    assert not checked(text + "use_short_addr = true\n").faults
+
+
+def test_the_login_of_a_known_user_is_his_address(checked):
+    text = "[notification]\nsmtp_enabled = true\nsmtp_from = bot@example.com\nstaging = dana\n[users]\ndana = {}\n"
+    assert not checked(text.format("Dana Field <dana@example.com>")).faults
+    [fault] = checked(text.format("dana")).faults
+    assert fault.text == "dana has no domain: write it whole, or set smtp_default_domain"
+    left = Gateway(staging="dana", users={"dana": "Dana Field <dana@example.com>"})(harbour(), ["eve@example.org"])
+    assert left.rcpt == ["dana@example.com"]
 
 
 @pytest.fixture
