@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import math
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -77,6 +78,8 @@ class Dialogue(asyncio.Protocol):
     choked: bool = False
     """It went away as it got one, before it said a word about the mail before it."""
     _turns: deque[_Turn] = field(default_factory=deque)
+    _booked: int = 0
+    """Mails that are made ready for it."""
     _replies: ReplyReader = field(default_factory=ReplyReader)
     _transport: Any = None
     _clean: bool = True
@@ -108,13 +111,23 @@ class Dialogue(asyncio.Protocol):
     @property
     def waiting(self) -> int:
         """Mails under way or waiting here."""
-        return len(self._turns)
+        return len(self._turns) + self._booked
 
     @property
     def has_room(self) -> bool:
         """True when one more mail may wait behind the one under way."""
         turns = self._turns
-        return self.eager and self.usable and len(turns) == 1 and turns[0].small and "PIPELINING" in self.features
+        good = self.eager and self.usable and "PIPELINING" in self.features
+        return good and len(turns) == 1 and turns[0].small and not self._booked
+
+    @contextlib.contextmanager
+    def booked(self) -> Iterator[None]:
+        """A place for a mail that is still made ready: meanwhile nobody takes the connection for an idle one."""
+        self._booked += 1
+        try:
+            yield
+        finally:
+            self._booked -= 1
 
     # -- a mail's way -------------------------------------------------------------------------------
 

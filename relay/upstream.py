@@ -360,11 +360,11 @@ class Upstreams:
         if is_light(mail.message):
             fitted = fit(mail, link.features, link.host, signer)
         else:
-            fitted = await asyncio.to_thread(fit, mail, link.features, link.host, signer)
-        outcomes = list(fitted.refused)
-        if fitted.plan.recipients:
-            outcomes += await link.carry(fitted.plan, fitted.message, fitted.size)
-        return outcomes
+            with link.booked():
+                fitted = await asyncio.to_thread(fit, mail, link.features, link.host, signer)
+        if not fitted.plan.recipients:
+            return [*fitted.refused]
+        return [*fitted.refused, *await link.carry(fitted.plan, fitted.message, fitted.size)]
 
     def _sweep_later(self) -> None:
         if self._sweeper is None:
