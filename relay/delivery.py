@@ -62,6 +62,9 @@ class _Work:
     cut: bool = False
     interrupted: bool = False
     settling: bool = False
+    settled: bool = False
+    again: Claim | None = None
+    """Due again, and claimed, before this work is over."""
 
 
 @dataclass(eq=False, slots=True)
@@ -185,11 +188,13 @@ class Delivery:
         known = self._working.get(claim.entry.id)
         if known is None:
             work = self._working[claim.entry.id] = _Work(claim, self.clock(), claim.entry.profile)
-            works.create_task(self._work(work))
+            works.create_task(self._work(works, work))
+        elif known.settled:
+            known.again = claim
         elif known.claim.entry == claim.entry:
             known.claim = claim
 
-    async def _work(self, work: _Work) -> None:
+    async def _work(self, works: asyncio.TaskGroup, work: _Work) -> None:
         entry = work.claim.entry
         try:
             await self._deliver(work)
@@ -198,6 +203,8 @@ class Delivery:
         finally:
             del self._working[entry.id]
             self._lanes.ended(entry.id, work.due)
+            if work.again and not self._draining.is_set():
+                self._begin(works, work.again)
             if self._starved:
                 self.wake()
 
@@ -300,14 +307,13 @@ class Delivery:
         """Make it durable; False when it is not: another worker has the entry, or we stop. Outlasts a failing spool."""
         work.settling = True
         pause, longest = SPOOL_PAUSE
-        settled = False
         try:
             while True:
                 claim = work.claim
                 try:
-                    if not settled:
+                    if not work.settled:
                         await self.reports.settle(claim, decision.entry, reports)
-                    settled = True
+                    work.settled = True
                     await self.reports.remember(reports, self.clock())
                     return True
                 except LeaseLost:

@@ -126,6 +126,27 @@ def test_faults_of_the_cap_cost_a_second_report_at_most(house, say):
     assert h.spool.entry("m1").state is State.DONE
 
 
+def test_a_mail_that_is_due_again_while_its_report_is_still_being_remembered_is_tried_then(house, say):
+    """A slow disk, a report on many recipients: the claim belongs to nobody else, and its lease is 15 minutes."""
+    h = house(answers={"a@example.org": [say.never], "b@example.org": [say.later, say.ok]})
+    remember = h.spool.remember
+
+    async def slowly(*what):
+        h.clock.now = h.spool.entry("m1").due
+        h.engine.wake()
+        await h.until(lambda: h.spool.leased("m1"))
+        await remember(*what)
+
+    h.spool.remember = slowly
+    h.mail("m1", "a@example.org", "b@example.org")
+    h.run(h.quiet)
+    assert h.spool.entry("m1").state is State.DONE
+    assert [names for _, names in h.tried if "bot@example.com" not in names] == [
+        ["a@example.org", "b@example.org"],
+        ["b@example.org"],
+    ]
+
+
 def test_a_peer_that_never_takes_it_is_reported_at_lifetimes_end(house, say, caplog):
     caplog.set_level(logging.INFO, "tracker-relay")
     h = house(answers={"a@example.org": [say.later]})
