@@ -196,27 +196,33 @@ class SqliteSpool:
             for (profile,) in await self._read_mended(claiming.PROFILES, ()):
                 self._leases.due(profile, 0.0)
         while True:
-            for profile in self._leases.to_look(wanted):
-                await self._look(profile)
+            try:
+                for profile in self._leases.to_look(wanted):
+                    await self._look(profile)
+            except SpoolError:
+                if claims:  # they are taken, and nobody else would come for them; the next claim meets the fault
+                    return claims
+                raise
             more = self._leases.take(wanted, wanted.limit - len(claims))
             claims += more
             if not more or len(claims) >= wanted.limit:
                 return claims
 
     async def _look(self, profile: str) -> None:
-        """Make ready what the database holds of a profile."""
-        now = self._clock()
+        """Make ready what the database holds of a profile; after a fault what was found, and it is looked again."""
+        again_at = now = self._clock()
+        claims: list[Claim] = []
         began = self._leases.begin_look(profile)
         try:
             rows = await self._read_mended(claiming.due(self._leases.rows), (profile, now, LOOK))
             [(next_due,)] = await self._read_mended(claiming.NEXT_DUE, (profile, now))
-            claims = [claim for row in rows if (claim := await self._leased(began, *row)) is not None]
-            more = len(rows) == LOOK
-            self._leases.looked(profile, claims, now if more else math.inf if next_due is None else next_due)
-        except BaseException:
-            self._leases.due(profile, now)
-            raise
+            for row in rows:
+                if (claim := await self._leased(began, *row)) is not None:
+                    claims.append(claim)
+            if len(rows) < LOOK:
+                again_at = math.inf if next_due is None else next_due
         finally:
+            self._leases.looked(profile, claims, again_at)
             self._leases.end_look()
 
     async def _by_id(self, name: str) -> list[Claim]:

@@ -10,6 +10,7 @@ import pytest
 from relay.entry import State
 from relay.errors import SpoolError
 from relay.spool import Wanted, claiming
+from relay.spool.leases import LOOK
 
 
 @pytest.mark.parametrize(
@@ -153,5 +154,55 @@ def test_who_looks_all_the_time_hides_nothing_from_others(sqlite, run):
             [claim] = await spool.claim(Wanted(id="m1"), 0)
             await spool.settle([claim], (replace(entry, due=sqlite.clock()), None))
             assert [claim.entry.id for claim in await spool.claim(Wanted(), 0)] == ["m1"]
+
+    run(story())
+
+
+def test_what_was_found_before_a_fault_waits_for_no_end_of_a_lease(sqlite, run, monkeypatch):
+    """A fault within a claim: nobody has heard of what it had found, and a lease is 15 minutes."""
+    names = [f"m{n:03}" for n in range(LOOK + 8)]
+
+    async def story():
+        async with sqlite.open() as spool:
+            for name in names:
+                await sqlite.put(spool, name)
+        async with sqlite.open() as spool:
+            read, looks = spool._read_mended, []
+
+            async def fail_at_the_second_look(query, values):
+                looks.extend(["NOT IN"] * ("NOT IN" in query))
+                if len(looks) == 2:
+                    raise SpoolError("a fault of the disk")
+                return await read(query, values)
+
+            monkeypatch.setattr(spool, "_read_mended", fail_at_the_second_look)
+            claims = await spool.claim(Wanted(limit=99), 0)
+            monkeypatch.setattr(spool, "_read_mended", read)
+            claims += await spool.claim(Wanted(limit=99), 0)
+            assert sorted(claim.entry.id for claim in claims) == names
+
+    run(story())
+
+
+def test_what_was_found_before_a_bad_row_that_can_not_be_set_aside_is_claimed(sqlite, run, monkeypatch):
+    async def story():
+        async with sqlite.open() as spool:
+            for number in range(6):
+                await sqlite.put(spool, f"m{number}")
+        connection = sqlite3.connect(sqlite.folder / "spool.sqlite")
+        with contextlib.closing(connection), connection:
+            connection.execute("UPDATE entries SET crc = crc + 1 WHERE id = 'm3'")
+        async with sqlite.open() as spool:
+
+            async def fail(_operation):
+                raise SpoolError("a full disk")
+
+            with monkeypatch.context() as patch:
+                patch.setattr(spool, "_do", fail)
+                with pytest.raises(SpoolError):
+                    await spool.claim(Wanted(limit=99), 0)
+            claims = await spool.claim(Wanted(limit=99), 0)
+            claims += await spool.claim(Wanted(limit=99), 0)
+            assert sorted(claim.entry.id for claim in claims) == ["m0", "m1", "m2", "m4", "m5"]
 
     run(story())
