@@ -83,7 +83,7 @@ class Delivery:
     clock: Clock
     jitter: Callable[[], float]
     reports: Reports
-    workers: int = 48
+    workers: int = 96
     extend_every: float = 30.0
     profiles: Callable[[], Collection[str]] = lambda: (DEFAULT,)
     heard: Callable[[], float] = lambda: -math.inf

@@ -1,7 +1,8 @@
 """Lanes: how many workers of a profile one next hop may keep busy, so that a slow one leaves workers for the others.
 
 1. A mail enters the lane of its next hop while there is room: the fewer workers the profile has left, the fewer more a
-   lane may have. Of 48 one hop alone gets 21, a second one that is slow 9, the next 5; it takes twelve to get all.
+   lane may have. Of 96 one hop alone gets 42 (20 connections with two mails each: one under way, one behind it), a
+   second one that is slow 18, the next 10; it takes seventeen to get all.
 2. Where there is no room it waits for PATIENCE: a hop that takes mail at some speed makes room before that.
 3. Else it steps back into the spool, which is no attempt: due at a slot of its own, SLOTS in a second, so that 10,000
    such mails cost little. The next mails for that hop step back at once.

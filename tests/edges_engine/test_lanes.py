@@ -3,12 +3,14 @@
 import asyncio
 import collections
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
+from relay.delivery import Delivery
 from relay.entry import State
 from relay.lanes import Lanes
 from relay.mail import Mail
+from relay.manners import Manners
 from relay.message import BytesBody, parse_bytes
 from relay.prepare import Prepared
 from relay.routing import Route, Upstream
@@ -290,11 +292,11 @@ def test_who_is_called_and_goes_another_way_keeps_no_place(house, monkeypatch):
     assert len(hops.left["well.example"]) == 27
 
 
-def alone(house, say, *hops):
-    """Lanes of two workers without an engine, and a way to begin an attempt at each hop: (lanes, begin, gates)."""
+def alone(house, say, *hops, workers=2):
+    """Lanes without an engine, and a way to begin an attempt at each hop: (lanes, begin, gates)."""
     made = Hops(house)
     h = made.house
-    lanes = Lanes(2, h.clock, lambda: None)
+    lanes = Lanes(workers, h.clock, lambda: None)
     gates = {hop: asyncio.Event() for hop in hops}
 
     async def attempt(route, mail):
@@ -308,6 +310,21 @@ def alone(house, say, *hops):
         return asyncio.create_task(lanes.attempt("p", entry, route, mail, attempt))
 
     return lanes, begin, gates
+
+
+def test_one_hop_gets_as_many_workers_as_keep_its_connections_busy(house, say):
+    """A mail under way on each, and the next one's envelope behind its final dot: else a far hop takes half as many."""
+
+    async def story():
+        workers = next(field.default for field in fields(Delivery) if field.name == "workers")
+        lanes, begin, gates = alone(house, say, "far.example", workers=workers)
+        tasks = [begin("far.example", name=f"m{number}") for number in range(workers)]
+        await asyncio.sleep(0.01)
+        assert 2 * Manners().connections <= lanes._busy["p"] <= workers // 2
+        gates["far.example"].set()
+        await asyncio.wait(tasks)
+
+    asyncio.run(story())
 
 
 def test_room_that_one_hop_leaves_is_room_for_mail_of_another(house, say):
