@@ -44,6 +44,8 @@ SPOOL_PAUSE = (1.0, 5.0)
 """The first and the longest pause, in seconds, before a spool that failed is asked again."""
 CANCEL_GRACE = 5.0
 """Seconds that a cancelled attempt gets to close its connection."""
+LONG = 3600.0
+"""Seconds for which a mail may be under way before a person hears of it: few next hops take so long, a fault may."""
 BACKWARDS = 60.0
 """A wall clock set back by more seconds than this has stranded mail that was to be tried again soon."""
 
@@ -59,6 +61,7 @@ class _Work:
     """The tasks that may be cut off at this moment: those that wait for a next hop."""
     due: float = 0.0
     """When it is due by what was settled."""
+    told: bool = False
     cut: bool = False
     interrupted: bool = False
     settling: bool = False
@@ -170,11 +173,7 @@ class Delivery:
     async def _wait(self) -> None:
         """Until somebody calls `wake`, or for POLL."""
         if not self._woken.is_set():
-            timer = asyncio.get_running_loop().call_later(POLL, self._woken.set)
-            try:
-                await self._woken.wait()
-            finally:
-                timer.cancel()
+            await within(self._woken, POLL)
 
     async def _release(self, claims: Sequence[Claim]) -> None:
         """Give back what was claimed in the very moment that the drain began."""
@@ -360,6 +359,10 @@ class Delivery:
                 await self._extend(work)
 
     async def _extend(self, work: _Work) -> None:
+        if self.clock() - work.began > LONG and not work.told:
+            work.told = True
+            text = "it keeps a worker; a restart of the relay tries the mail again"
+            journal.alarm(f"delivery of {work.claim.entry.id} has been under way for an hour: {text}")
         try:
             await self.spool.extend(work.claim)
         except LeaseLost:

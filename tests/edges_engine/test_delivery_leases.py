@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay import journal
+from relay import delivery, journal
 from relay.entry import Attempt, State
 from relay.prepare import Prepared
 from relay.spool import Wanted
@@ -105,6 +105,28 @@ def test_leases_of_long_attempts_are_extended(house, say):
     h.mail("m1", "a@example.org")
     h.run(h.quiet)
     assert h.spool.entry("m1").state is State.DONE
+
+
+def test_what_is_under_way_for_an_hour_is_told_once(house, caplog):
+    h = house(options={"extend_every": 0.01})
+
+    async def stuck(route, mail):
+        before = h.spool.extended
+        await h.until(lambda: h.spool.extended >= before + 3)
+        assert alarms() == []
+        h.clock.now += delivery.LONG + 1
+        await h.until(lambda: h.spool.extended >= before + 9)
+        return h.relayed(mail)
+
+    def alarms():
+        return [r.getMessage() for r in caplog.records if "ALARM" in r.getMessage()]
+
+    h.answers["a@example.org"] = [stuck]
+    h.mail("m1", "a@example.org")
+    h.run(h.quiet)
+    assert h.spool.entry("m1").state is State.DONE
+    [alarm] = alarms()
+    assert "delivery of m1 has been under way for an hour" in alarm
 
 
 def test_an_attempt_whose_lease_is_lost_is_cut_off(house, say):
