@@ -319,7 +319,7 @@ class Session(Connection):
             if limits.profiles and (over := limits.profile(mine.profile, self.loop.time())):
                 raise _Over(over)
             await setting.spool.put(mine, draft)
-            self.loop.call_soon(journal.accepted, mine)  # behind the answers of all whose mail this commit holds
+            journal.accepted(mine)  # before the answer: who was answered finds it in the log
             setting.queued()
             return mine.id
 

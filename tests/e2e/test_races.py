@@ -100,6 +100,7 @@ def test_commands_race_with_deliveries_and_nothing_is_lost_or_doubled(relay, hop
         for thread in meddlers:
             thread.start()
         time.sleep(4)
+        until(lambda: told["drop done"] and told["bounce done"], "something is dropped and bounced", PATIENCE)
     stopped.set()
     for thread in meddlers:
         thread.join(30)
