@@ -370,6 +370,7 @@ def run(path: Path) -> int:
         print(f"tracker-relay: [log] file: {fault.filename}: {fault.strerror}", file=sys.stderr)
         return EX_CONFIG
     runner.tune_collector()
+    runner.share_the_interpreter()
     try:
         return runner.runner()(_serve(loaded.configuration, Systemd(os.environ)))
     except RelayError as fault:

@@ -7,6 +7,7 @@ was ready to run, but the kernel had no processor for it. What is over NOTED is 
 """
 
 import asyncio
+import os
 import sys
 import threading
 import time
@@ -18,25 +19,24 @@ BEAT = 0.002
 NOTED = 0.02
 
 
-def _unscheduled():
-    """Seconds that this thread was ready to run, and did not (Documentation/scheduler/sched-stats.rst)."""
-    text = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text()
-    return int(text.split()[1]) / 1e9
+def _now(schedstat):
+    """Processor time, clock, and for how long this thread was ready to run and did not (sched-stats.rst), in seconds.
 
-
-def _now():
-    return time.process_time(), time.monotonic(), _unscheduled()
+    One call that lets go of the interpreter's lock: each of them waits for it anew, and is itself what is measured.
+    """
+    return time.process_time(), time.monotonic(), int(os.pread(schedstat, 100, 0).split()[1]) / 1e9
 
 
 async def _watch(found):
-    began = _now()
+    schedstat = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
+    began = _now(schedstat)
     while True:
         await asyncio.sleep(BEAT)
-        ended = _now()
+        ended = _now(schedstat)
         used, passed, waited = (after - before for after, before in zip(ended, began, strict=True))
         if (late := min(used, passed - BEAT - waited)) > NOTED:
             found.write(f"{late:.4f}\n")
-            ended = _now()
+            ended = _now(schedstat)
         began = ended
 
 
