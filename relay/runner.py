@@ -38,6 +38,6 @@ def tune_collector() -> None:
 def share_the_interpreter() -> None:
     """A thread at work on a large mail lets go of the interpreter for the event loop after 0.2 ms, not 5.
 
-    The loop waits for it anew behind each call to the system: with 5 ms each, a mail of 25 MB kept it for 0.1 s and more.
+    The loop waits for it anew behind each call to the system: with 5 ms each, a mail of 25 MB kept it for over 0.1 s.
     """
     sys.setswitchinterval(0.0002)
