@@ -28,6 +28,8 @@ LONGEST_REQUEST = 1 << 20
 _PATIENCE = 60.0
 """Seconds that either side waits for the other's next octets."""
 _CHUNK = 65536
+_FAREWELL = 1.0
+"""Seconds for which one who has his answer is still heard."""
 
 _KINDS = {kind.__name__: kind for kind in (NoSuchMail, DamagedMail)}
 """Errors that the asking side tells apart."""
@@ -87,6 +89,7 @@ class Control:
                 writer.write(json.dumps(line).encode() + b"\n")
                 async with asyncio.timeout(_PATIENCE):
                     await writer.drain()
+            await _listen_out(reader, writer)
         except (OSError, TimeoutError, ValueError, asyncio.CancelledError):
             return  # it left, or sent no line in time, or we are stopping: this task is nobody else's
         finally:
@@ -117,6 +120,16 @@ class Control:
         except Exception as fault:
             journal.fault("control", fault)
             yield {"error": "local trouble: see the log"}
+
+
+async def _listen_out(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """All is said: hear him out for a moment. Closed upon unread octets, the socket would tell him of a reset, too."""
+    if writer.is_closing():
+        return
+    writer.write_eof()
+    async with asyncio.timeout(_FAREWELL):
+        while await reader.read(_CHUNK):
+            pass
 
 
 async def _following(reader: asyncio.StreamReader, octets: int) -> Octets:
