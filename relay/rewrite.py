@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from relay import mime
-from relay.errors import RuleError
+from relay.errors import RuleError, SpoolError
 from relay.headers import originator, subject_prefix, trace_fields
 from relay.mail import Mail, Refusal
 from relay.message import Field
@@ -86,13 +86,16 @@ def rules_of(policy: Policy) -> tuple[tuple[str, Rule], ...]:
 def steps(mail: Mail, context: Context) -> list[tuple[str, Mail]]:
     """The mail after each rule, by the rule's name; ends early where a rule refuses it.
 
-    Raises RuleError, naming the rule, when one fails: such mail is held, never half changed.
+    Raises RuleError, naming the rule, when one fails: such mail is held, never half changed; SpoolError where the
+    body can not be read.
     """
     passed: list[tuple[str, Mail]] = []
     mail = came = _ended(mail)
     for name, rule in rules_of(context.policy):
         try:
             mail = rule(mail, context)
+        except SpoolError:  # the body could not be read: no rule's fault, and it may pass
+            raise
         except Exception as fault:
             raise RuleError(name, fault) from fault
         passed.append((name, mail))

@@ -4,7 +4,7 @@ import pytest
 
 from relay import address, rewrite
 from relay.dialects import facts_of
-from relay.errors import RuleError
+from relay.errors import BodyDamaged, RuleError, SpoolError
 from relay.mail import Envelope, Mail, Recipient, Refusal
 from relay.message import Field, parse_bytes
 from relay.policy import Context, Stamp
@@ -89,6 +89,20 @@ def test_what_stays_as_it_is_is_noted():
     assert [(note.rule, note.text) for note in left.notes if note.rule == "encoding"] == [
         ("encoding", "a part in 'x-odd' is left as it is")
     ]
+
+
+@pytest.mark.parametrize("kind", [SpoolError, BodyDamaged])
+def test_a_body_that_can_not_be_read_is_no_rules_fault(monkeypatch, kind):
+    """What becomes of it is decided by what is wrong with the spool: an error of the disk may pass."""
+    told = kind("spool: Input/output error")
+
+    def fails(mail, context):
+        raise told
+
+    with_rules(monkeypatch, ("reads", fails))
+    with pytest.raises(kind) as fault:
+        rewrite.rewrite(*case())
+    assert fault.value is told
 
 
 def test_a_rule_that_fails_is_named(monkeypatch):
