@@ -35,8 +35,8 @@ PATIENCE = 0.01
 """Seconds that an operation for which nobody waits is kept for others to share its commit with."""
 LOG_SIZE = 4 << 20
 """Octets of SQLite's log (-wal) that lead to a checkpoint when no new mail comes, and that its file keeps."""
-LOG_MOST = 32 << 20
-"""Octets that lead to one at any time: everybody waits for it, some ten milliseconds."""
+LOG_MOST = 8 << 20
+"""Octets that lead to one at any time, and everybody waits for it: the reserve has room for that on a full disk."""
 QUIET = 0.05
 """Seconds without new mail after which none is coming."""
 IDLE = 1.0
