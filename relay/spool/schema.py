@@ -78,6 +78,13 @@ def connect(database: Path, log_size: int) -> sqlite3.Connection:
     return connection
 
 
+def commit(connection: sqlite3.Connection) -> None:
+    """To the disk, in one step: each return to Python waits for the event loop, and `execute` returns three times."""
+    if not connection.in_transaction:  # SQLite has rolled it back; `commit` would say nothing of that
+        raise sqlite3.OperationalError("the transaction has ended before its time")
+    connection.commit()
+
+
 def opening_fault(database: Path, fault: sqlite3.Error) -> SpoolError:
     """The spool's own error for one that came while the database was opened."""
     kind = SpoolDamaged if is_damaged(fault) else SpoolError

@@ -27,6 +27,7 @@ from typing import Any, Protocol
 
 from relay import journal
 from relay.errors import RelayError, SpoolDamaged, SpoolError
+from relay.spool import schema
 from relay.spool.faults import disk_failed, is_damaged, is_full, sqlite_fault
 
 Operation = Callable[[sqlite3.Connection], Any]
@@ -92,6 +93,7 @@ class Writer:
         self._damage: BaseException | None = None
         self._mend_at = 0.0
         self._emptied = True
+        self._log_due = False
         self._mail_at = -math.inf
         """When new mail was last given (loop time)."""
         self._resting: asyncio.TimerHandle | None = None
@@ -168,8 +170,9 @@ class Writer:
         work, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
         self._busy = True
         self._idle.clear()
+        self._log_due = self._log_is_due()
         if (connection := self._connection) is None or self._trouble or self._damage:
-            self._jobs.put(lambda: self._serve(work))
+            self._jobs.put(lambda: self._answer(work, self._transact(work)))
             return
         try:
             done = self._operate(connection, work)
@@ -208,7 +211,7 @@ class Writer:
     def _commit(self, connection: sqlite3.Connection, work: list[_Asked], done: list[Any]) -> None:
         """The slow half of a transaction: to the disk."""
         try:
-            connection.execute("COMMIT")
+            schema.commit(connection)
         except Exception as fault:
             self._roll_back(connection)
             done = self._failed(fault, work)
@@ -216,14 +219,10 @@ class Writer:
             self._kept()
         self._answer(work, done)
 
-    def _serve(self, work: list[_Asked]) -> None:
-        """Do the work and answer for it."""
-        self._answer(work, self._transact(work))
-
     def _answer(self, work: list[_Asked], done: list[Any]) -> None:
         """Say what became of the work; then keep the log short."""
         futures = [asked.future for asked in work]
-        log_is_due = not self._trouble and self._log_is_due()
+        log_is_due = self._log_due and not self._trouble
 
         def tell() -> None:
             _resolve(futures, done)
@@ -268,7 +267,7 @@ class Writer:
         """One transaction from its begin to the disk."""
         try:
             done = self._operate(connection, work)
-            connection.execute("COMMIT")
+            schema.commit(connection)
         except BaseException:
             self._roll_back(connection)
             raise

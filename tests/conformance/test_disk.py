@@ -39,6 +39,9 @@ class Connection(sqlite3.Connection):
             raise fault
         return super().execute(sql, *values)
 
+    def commit(self):
+        self.execute("COMMIT")
+
 
 @pytest.fixture
 def planted(monkeypatch):
@@ -73,6 +76,20 @@ def test_promise_1_a_failed_sync_is_never_believed_again(sqlite, run, planted, c
     assert "no mail is taken until the disk writes again" in alarms(caplog)[0]
     behind = planted.said[planted.said.index("FAILED") + 1 :]
     assert behind[:2] == ["ROLLBACK", "PRAGMA wal_checkpoint(TRUNCATE)"]
+
+
+def test_promise_1_a_transaction_that_has_ended_before_its_commit_is_no_success(sqlite, run):
+    """SQLite ends one by itself after some faults, and the module's `commit` then does nothing, without a word."""
+
+    async def story():
+        async with sqlite.open() as spool:
+            lost = spool._do(lambda connection: connection.execute("ROLLBACK"))
+            results = await asyncio.gather(sqlite.put(spool, "a"), lost, return_exceptions=True)
+            kept = [entry.id async for entry in spool.browse(Wanted(limit=9))]
+            assert isinstance(results[1], SpoolError)
+            assert kept == ([] if isinstance(results[0], SpoolError) else ["a"])
+
+    run(story())
 
 
 def test_while_the_disk_fails_nothing_is_taken_and_it_mends_by_itself(sqlite, run, planted, caplog, monkeypatch):

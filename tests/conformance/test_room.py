@@ -253,6 +253,9 @@ def test_queued_mail_is_settled_from_the_reserve_on_a_full_disk(sqlite, run, mon
                 raise fault
             return super().execute(sql, *values)
 
+        def commit(self):
+            self.execute("COMMIT")
+
     real = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: real(*a, **{"factory": Full, **k}))
 

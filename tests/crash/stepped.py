@@ -77,6 +77,9 @@ def watch_statements(when, pattern, reached):
                 reached()
             return result
 
+        def commit(self):
+            self.execute("COMMIT")
+
     real = sqlite3.connect
 
     def connect(database, *rest, **more):
