@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from relay.address import Address
 from relay.message import MAX_FIELDS, MAX_HEADER, Message
-from relay.options import address_list, choice, duration, integer, listed, option, path, size
+from relay.options import address_list, at_least, choice, duration, integer, listed, option, path, some_size
 from relay.reply import Reply
 
 MAX_FIELD = 65536
@@ -152,7 +152,7 @@ class ListenerOptions:
     passwd_file: str = option(
         "", "Who may log in (`tracker-relay passwd`): hosts outside `allow` may then send after AUTH", path
     )
-    max_size: int = option(50 << 20, "Octets in a mail at most", size, shown="50M")
+    max_size: int = option(50 << 20, "Octets in a mail at most", some_size, shown="50M")
     bare_newline: str = option(
         "normalize", "A bare LF in a mail: normalize (to CRLF) or refuse", choice("normalize", "refuse")
     )
@@ -178,7 +178,7 @@ class ListenerOptions:
         duration,
         shown="5m",
     )
-    idle_timeout: float = option(300.0, "How long a client may be silent", duration, shown="5m")
+    idle_timeout: float = option(300.0, "How long a client may be silent", at_least("1s"), shown="5m")
 
 
 def user_allowed(uid: int, groups: frozenset[int], options: ListenerOptions) -> Reply | None:

@@ -136,6 +136,18 @@ def duration(value: str) -> float:
     return float(found[1]) * _SECONDS[found[2]]
 
 
+def at_least(least: str) -> Parser:
+    """A duration no shorter than `least`: with less, what it is for would not work at all."""
+    seconds = duration(least)
+
+    def parse_duration(value: str) -> float:
+        if duration(value) < seconds:
+            raise ValueError(f"{value!r} is shorter than {least}")
+        return duration(value)
+
+    return parse_duration
+
+
 def duration_or_off(value: str) -> float | None:
     """A duration, or off (None)."""
     return None if value.strip().lower() == "off" else duration(value)
@@ -147,6 +159,13 @@ def size(value: str) -> int:
     if not found:
         raise ValueError(f"{value!r} is no size such as 4096, 50M or 1G")
     return int(found[1]) * _OCTETS[found[2]]
+
+
+def some_size(value: str) -> int:
+    """A size that is not 0: nobody's limit, but nothing at all."""
+    if not (octets := size(value)):
+        raise ValueError(f"{value!r} would let nothing through; there is no value for `no limit`")
+    return octets
 
 
 def choice(*words: str) -> Parser:

@@ -17,7 +17,7 @@ from relay.address import Address, AddressError, parse_path, without_brackets
 from relay.dsn import mailbox
 from relay.entry import Attempt, Cause, Disposition, Entry, Outcome, State
 from relay.mail import Mail
-from relay.options import address, duration, duration_or_off, option
+from relay.options import address, at_least, duration, duration_or_off, option
 from relay.refusals import asked_pause
 from relay.reply import Reply
 
@@ -31,12 +31,8 @@ TEXT_KEPT = 1000
 """Characters of a peer's reply that an entry keeps."""
 
 
-def pause(value: str) -> float:
-    """A duration of at least one second: a shorter pause would be a busy loop."""
-    seconds = duration(value)
-    if seconds < 1:
-        raise ValueError(f"{value!r} is shorter than 1s")
-    return seconds
+_PAUSE = at_least("1s")
+"""A shorter one would be a busy loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +40,9 @@ class RetryOptions:
     """[retry]: when mail that could not be relayed is tried again, and who hears when it never is."""
 
     first: float = option(
-        60.0, "The pause before the first retry; it doubles with each further one.", pause, shown="1m"
+        60.0, "The pause before the first retry; it doubles with each further one.", _PAUSE, shown="1m"
     )
-    longest: float = option(3600.0, "The longest pause between two attempts.", pause, shown="1h")
+    longest: float = option(3600.0, "The longest pause between two attempts.", _PAUSE, shown="1h")
     lifetime: float = option(432000.0, "How long a mail is tried before it is refused or held.", duration, shown="5d")
     warn_after: float | None = option(
         None,

@@ -15,7 +15,7 @@ from relay.address import UNSAYABLE
 from relay.entry import Cause, Disposition, Outcome
 from relay.errors import HopError
 from relay.mail import Recipient
-from relay.options import duration, option
+from relay.options import at_least, option
 from relay.reply import Reply
 
 MAX_REPLY_LINE = 4096
@@ -24,15 +24,19 @@ MAX_REPLY_TEXT = 8192
 """Octets of a reply's text from which on further lines of it are counted, but not kept: each recipient has a reply."""
 
 
+_WAIT = at_least("1s")
+"""With 0, which elsewhere is no limit, no server would be heard at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timeouts:
     """[timeouts]: how long a next hop may take, in seconds; defaults of RFC 5321 4.5.3.2."""
 
-    connect: float = option(30.0, "Until the connection stands, TLS included", duration, shown="30s")
-    greeting: float = option(300.0, "Until the greeting", duration, shown="5m")
-    command: float = option(300.0, "Until the reply to a command", duration, shown="5m")
-    data_block: float = option(180.0, "Until a piece of the mail is taken", duration, shown="3m")
-    final_dot: float = option(600.0, "Until the reply to the final dot", duration, shown="10m")
+    connect: float = option(30.0, "Until the connection stands, TLS included", _WAIT, shown="30s")
+    greeting: float = option(300.0, "Until the greeting", _WAIT, shown="5m")
+    command: float = option(300.0, "Until the reply to a command", _WAIT, shown="5m")
+    data_block: float = option(180.0, "Until a piece of the mail is taken", _WAIT, shown="3m")
+    final_dot: float = option(600.0, "Until the reply to the final dot", _WAIT, shown="10m")
 
 
 class ReplyReader:

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from relay.entry import Entry, State
 from relay.message import Body
-from relay.options import choice, duration, integer, option, path, size
+from relay.options import at_least, choice, duration, integer, option, path, size
 from relay.search import Search, recipients
 
 Clock = Callable[[], float]
@@ -27,7 +27,7 @@ class SpoolOptions:
     path: str = option("var/spool", "Folder of the spool; only the relay's user may enter it", path)
     history: float = option(14 * 86400.0, "How long the record of a finished mail is kept", duration, shown="14d")
     lease: float = option(
-        900.0, "How long a silent worker keeps its mail from being tried again", duration, shown="15m"
+        900.0, "How long a silent worker keeps its mail from being tried again", at_least("1m"), shown="15m"
     )
     quota: int = option(0, "Octets of mail that may wait in all; 0: as many as the disk takes", size)
     profile_quota: int = option(0, "Octets of mail that may wait of one profile; 0: no limit", size)

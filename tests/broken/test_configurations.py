@@ -171,6 +171,17 @@ CASES = {
         "[listener]\nmax_size = huge\n" + OK,
         ["2: [listener] max_size: 'huge' is no size such as 4096, 50M or 1G"],
     ),
+    "limits of nothing, where somebody means none": (
+        "[listener]\nmax_size = 0\nidle_timeout = 0\n[spool]\nlease = 0\n[timeouts]\nconnect = 0\nfinal_dot = 0.5\n"
+        + OK,
+        [
+            "2: [listener] max_size: '0' would let nothing through; there is no value for `no limit`",
+            "3: [listener] idle_timeout: '0' is shorter than 1s",
+            "5: [spool] lease: '0' is shorter than 1m",
+            "7: [timeouts] connect: '0' is shorter than 1s",
+            "8: [timeouts] final_dot: '0.5' is shorter than 1s",
+        ],
+    ),
     "a duration that is none": (
         "[retry]\nfirst = soon\n" + OK,
         ["2: [retry] first: 'soon' is no duration such as 90s, 5m, 1h or 5d"],
