@@ -369,6 +369,7 @@ def run(path: Path) -> int:
     except OSError as fault:
         print(f"tracker-relay: [log] file: {fault.filename}: {fault.strerror}", file=sys.stderr)
         return EX_CONFIG
+    runner.one_heap()
     runner.tune_collector()
     runner.share_the_interpreter()
     try:
