@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import compress
+from operator import is_not
 
 from relay import encoded_word
 from relay.mail import Mail
@@ -21,16 +23,24 @@ def change_lines(before: Mail, steps: Sequence[tuple[str, Mail]]) -> tuple[str, 
     mail = before
     for rule, after in steps:
         if after.message is not mail.message and rule != _TRACE:
-            found += (f"{rule}: {line}" for line in _lines(mail, after))
+            found += [f"{rule}: {line}" for line in _lines(mail, after)]
         mail = after
     return tuple(found[:MOST])
 
 
-def _lines(before: Mail, after: Mail) -> Iterator[str]:
+def _lines(before: Mail, after: Mail) -> list[str]:
     gone, come = changed_fields(before.message.fields, after.message.fields)
-    if len(gone) == len(come) == 1 and gone[0].name == come[0].name:
-        yield f"{_title(come[0])}: {_shown(gone[0])} became {_shown(come[0])}"
-        gone, come = [], []
+    names = [field.name for field in gone]
+    if names == [field.name for field in come] and len(set(names)) == len(names):  # each in its place, as mostly
+        lines = [f"{_title(is_)}: {_shown(was)} became {_shown(is_)}" for was, is_ in zip(gone, come, strict=True)]
+    else:
+        lines = list(_by_name(gone, come))
+    if before.message.body is not after.message.body:
+        lines.append("the body was re-encoded")
+    return lines
+
+
+def _by_name(gone: Sequence[Field], come: Sequence[Field]) -> Iterator[str]:
     for name in dict.fromkeys(field.name for field in (*gone, *come)):
         were, are = (", ".join(_shown(field) for field in fields if field.name == name) for fields in (gone, come))
         title = _title(next(field for field in (*come, *gone) if field.name == name))
@@ -38,8 +48,6 @@ def _lines(before: Mail, after: Mail) -> Iterator[str]:
             yield f"{title}: {were} became {are}"
         else:
             yield f"{title}: {were or are} {'removed' if were else 'added'}"
-    if before.message.body is not after.message.body:
-        yield "the body was re-encoded"
 
 
 def changed_fields(old: Sequence[Field], new: Sequence[Field]) -> tuple[list[Field], list[Field]]:
@@ -47,11 +55,13 @@ def changed_fields(old: Sequence[Field], new: Sequence[Field]) -> tuple[list[Fie
     if old is new:
         return [], []
     if len(old) == len(new):
-        pairs = [pair for pair in zip(old, new, strict=True) if pair[0] is not pair[1]]
+        pairs = list(compress(zip(old, new, strict=True), map(is_not, old, new)))
         gone, come = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     else:
         gone, come = _without(old, new), _without(new, old)
     were, are = {field.raw for field in gone}, {field.raw for field in come}
+    if were.isdisjoint(are):
+        return gone, come
     return [field for field in gone if field.raw not in are], [field for field in come if field.raw not in were]
 
 
