@@ -5,7 +5,7 @@ A field that already says what a rule wants stays byte for byte, so a second pas
 
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache, partial
 
 from relay import encoded_word, fields, mailboxes
@@ -76,9 +76,9 @@ def _put_mailbox(message: Message, name: str, wanted: Mailbox) -> Message:
     raw = (_remembered if len(wanted.display) < _SHORT else _mailbox_field)(name, wanted)
     if field is not None and field.raw == raw and len(message.get_all(name)) == 1:
         return message
-    quoted_word = field is not None and any(b"=?" in text for text in _QUOTED.findall(field.value))
-    if _single(message, name) == wanted and not quoted_word:
-        return message
+    if field is not None and _single(message, name) == wanted:
+        quoted_word = any(b"=?" in text for text in _QUOTED.findall(field.value))
+        return message.put(name, raw) if quoted_word else message
     return message.put(name, raw)
 
 
@@ -165,11 +165,18 @@ def subject_prefix(mail: Mail, context: Context) -> Mail:
     return mail.with_message(mail.message.put("Subject", raw)).note("subject_prefix", f"put {prefix} in front")
 
 
-def without_prefix(message: Message, prefixes: Collection[str]) -> Message:
-    """The message as it reads without one of these prefixes behind the reply marks of its Subject."""
+def as_looked_for(prefixes: Iterable[str]) -> tuple[str, ...]:
+    """These prefixes as `without_prefix` takes them: as they stand in a Subject, the longest first."""
+    return tuple(sorted(filter(None, map(_collapse, prefixes)), key=len, reverse=True))
+
+
+def without_prefix(message: Message, prefixes: Sequence[str]) -> Message:
+    """The message as it reads without one of these prefixes (`as_looked_for`) behind the reply marks of its Subject."""
     field = message.get("subject")
     subject = _collapse(encoded_word.decode(field.text)) if field else ""
-    for prefix in sorted(filter(None, map(_collapse, prefixes)), key=len, reverse=True):
+    for prefix in prefixes:
+        if prefix not in subject:
+            continue
         at = next((at for at in _places(subject) if _stands_alone(subject, prefix, at)), -1)
         if at >= 0:
             rest = f"{subject[:at]}{subject[at + len(prefix) :].lstrip()}"

@@ -224,7 +224,7 @@ class Message:
         old = self.get_all(wanted)
         if not old:
             return self._with((*self.fields, made), ((wanted, [made]),))
-        at = next(number for number, field in enumerate(self.fields) if field.name == wanted)
+        at = [field.name for field in self.fields].index(wanted)
         rest = self.fields[at + 1 :]
         if len(old) > 1:
             rest = tuple(field for field in rest if field.name != wanted)

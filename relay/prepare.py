@@ -5,14 +5,14 @@ loses nothing.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from relay import mime
 from relay.address import Address
 from relay.changelines import change_lines
 from relay.dialects import Facts, Text, facts_of
 from relay.entry import Cause, Disposition, Entry, Outcome
-from relay.headers import mark, without_prefix
+from relay.headers import as_looked_for, mark, without_prefix
 from relay.mail import Dropped, Mail, Note, Recipient, Refusal
 from relay.message import Body, Message, parse
 from relay.people import Users
@@ -38,6 +38,12 @@ class Setting:
     routes: tuple[Rule, ...] = ()
     suppressed: frozenset[tuple[str, str]] = frozenset()
     """Keys of dead addresses: an administrator's list, not the configuration's."""
+    prefixes: tuple[str, ...] = field(init=False)
+    """What we may have put in front of a Subject, as it is looked for."""
+
+    def __post_init__(self) -> None:
+        configured = {profile.policy.smtp_subject_prefix for profile in self.profiles} - {DEFAULT_PREFIX}
+        object.__setattr__(self, "prefixes", as_looked_for(configured))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,5 +204,4 @@ def hint(entry: Entry, message: Message, setting: Setting) -> Chosen:
 
 def _facts(message: Message, setting: Setting, text: Text) -> Facts:
     """What the mail says: what a configured prefix says in its Subject, `[Site-7]`, is no word of the tracker's."""
-    prefixes = {profile.policy.smtp_subject_prefix for profile in setting.profiles} - {DEFAULT_PREFIX, ""}
-    return facts_of(without_prefix(message, prefixes) if prefixes else message, text)
+    return facts_of(without_prefix(message, setting.prefixes) if setting.prefixes else message, text)

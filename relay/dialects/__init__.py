@@ -4,8 +4,6 @@ Header fields beat body lines; body lines count only for a recognised tracker.
 """
 
 from collections.abc import Iterable
-from types import ModuleType
-from typing import cast
 
 from relay.dialects import bugzilla, generic, gitea, gitlab, helpdesk, jira, mantis, redmine, roundup, rt, trac
 from relay.dialects.facts import Dialect, Facts, Person, Text
@@ -13,7 +11,7 @@ from relay.message import Message
 
 __all__ = ["DIALECTS", "Dialect", "Facts", "Person", "Text", "facts_of", "proves_reporter"]
 
-DIALECTS: tuple[ModuleType, ...] = (
+DIALECTS: tuple[Dialect, ...] = (
     trac,
     roundup,
     redmine,
@@ -31,8 +29,7 @@ DIALECTS: tuple[ModuleType, ...] = (
 
 def facts_of(message: Message, text: Text) -> Facts:
     """The facts of a mail, read by the first dialect that recognises it."""
-    dialects = (cast(Dialect, module) for module in DIALECTS)
-    return next(dialect.facts(message, text) for dialect in dialects if dialect.recognises(message))
+    return next(dialect for dialect in DIALECTS if dialect.recognises(message)).facts(message, text)
 
 
 def proves_reporter(message: Message, facts: Facts, logins: Iterable[str]) -> list[str]:
