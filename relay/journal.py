@@ -7,10 +7,7 @@ that a client, a mail or an upstream sends can forge or flood a line. One mail's
 import hashlib
 import json
 import logging
-import logging.handlers
-import os
 import re
-import stat
 import sys
 import time
 from collections import Counter
@@ -19,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from relay.entry import Attempt, Client, Entry, Outcome
+from relay.loglines import Lines
 from relay.options import choice, option, path
 from relay.reply import Reply
 
@@ -53,28 +51,29 @@ def setup(options: LogOptions) -> None:
 
     Libraries' warnings go the same way. Their debug lines never do: they contain mail and passwords.
     """
-    if options.file and os.path.exists(options.file) and stat.S_ISFIFO(os.stat(options.file).st_mode):
-        os.close(os.open(options.file, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))  # else it waits for a reader
-    handler: logging.Handler = (
-        logging.handlers.WatchedFileHandler(options.file, encoding="utf-8", errors="backslashreplace")
-        if options.file
-        else logging.StreamHandler(sys.stderr)
-    )
+    handler = _handler(options.file)
     handler.setFormatter(_FORMATTERS[options.format]())
     root = logging.getLogger()
     for old in [known for known in root.handlers if getattr(known, "of_relay", False)]:
         root.removeHandler(old)
         old.close()
     handler.of_relay = True  # type: ignore[attr-defined]
-    handler.handleError = _unwritten  # type: ignore[method-assign, assignment]
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     log.setLevel(options.level.upper())
     _Privacy.hide = _PRIVACY[options.addresses]
 
 
-def _unwritten(_record: logging.LogRecord) -> None:
-    """A line that could not be written, the disk being full or nobody reading: no traceback in its place."""
+def _handler(file: str) -> logging.Handler:
+    if file:
+        return Lines(_line_lost, path=file)
+    try:
+        return Lines(_line_lost, descriptor=sys.stderr.fileno())
+    except (AttributeError, OSError, ValueError):  # none, or none of the system's
+        return logging.StreamHandler(sys.stderr) if sys.stderr else logging.NullHandler()
+
+
+def _line_lost() -> None:
     COUNTERS["lines_lost"] += 1
 
 

@@ -17,7 +17,7 @@ FLOORS = [
         "services", "credentials",
         "admission", "limits", "passwords", "challenge", "dataphase", "prepare", "shares", "search", "status", "exchangers", "dsn", "retry", "dkim", "tls", "securing", "der", "auth", "oauth", "transaction", "pool", "transcript", "secondtry", "fit", "holds", "refusals", "manners", "dane", "mtasts",
     },
-    {"server", "connection", "surroundings", "listening", "gate", "login", "crowd", "duplicates", "descriptors", "upstream", "link", "known", "account", "dialogue", "lookup", "resolver", "discovery", "outbox", "spool", "journal", "unixsocket", "systemd", "https", "tokenstore", "proving", "linkfault", "tlsa", "policies", "namedfile"},
+    {"server", "connection", "surroundings", "listening", "gate", "login", "crowd", "duplicates", "descriptors", "upstream", "link", "known", "account", "dialogue", "lookup", "resolver", "discovery", "outbox", "spool", "journal", "loglines", "unixsocket", "systemd", "https", "tokenstore", "proving", "linkfault", "tlsa", "policies", "namedfile"},
     {"delivery", "lanes", "stranded", "turns", "history", "reports", "events", "queue", "hops", "suppression", "canary", "renewal", "tokens"},
     {"config", "loaded", "inifile", "sections", "secretfile", "checks", "profile_checks", "route_checks", "client_checks", "oauth_checks", "startlines", "authorize", "reference", "app", "runner", "statuspage", "web", "cli", "commands", "control", "explain", "importing", "sendmail", "doctor", "__main__"},
 ]  # fmt: skip
