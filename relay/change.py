@@ -6,8 +6,8 @@ Large parts are not made here: their octets are made when the message is read (p
 import codecs
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from relay.immutable import immutable
 from relay.message import Field, Message, pieces
 from relay.patch import Edit, Literal, Recode, patched
 from relay.scan import Part
@@ -18,7 +18,7 @@ SMALL = 262144
 _WIDE = ("utf-16", "utf-32", "ucs-2", "ucs-4", "iso-10646")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Change:
     """What becomes of one part: its content `recode`, its transfer encoding `scheme`, its header `fields`.
 

@@ -1,12 +1,13 @@
 """Entry: one mail in the spool, what became of it so far, and the versioned form it is stored in."""
 
 import json
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, field, fields
 from enum import StrEnum
 from operator import attrgetter
 from typing import Any
 
 from relay import address as addresses
+from relay.immutable import immutable
 from relay.mail import Envelope, Recipient
 from relay.reply import Reply
 
@@ -63,7 +64,7 @@ class Cause(StrEnum):
         return self in (Cause.DNS, Cause.TLS, Cause.AUTH, Cause.TOKEN, Cause.PAUSED, Cause.LOCAL, Cause.TURN)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Outcome:
     """What one attempt brought for one recipient.
 
@@ -81,7 +82,7 @@ class Outcome:
     ambiguous: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Attempt:
     """One try for one entry over one route: `at` wall-clock seconds since 1970, `delays` in seconds.
 
@@ -97,7 +98,7 @@ class Attempt:
     tls_level: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Event:
     """One line of an entry's life besides its attempts: accepted, a rule's note, held, released, reported."""
 
@@ -106,7 +107,7 @@ class Event:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Client:
     """Who submitted it: address ("127.0.0.1", "unix"), HELO name, protocol ("ESMTP", "SMTP"), listener."""
 
@@ -123,7 +124,7 @@ class Client:
         return self.address if self.uid is None else f"{self.address}(uid={self.uid})"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Entry:
     """One mail in the spool. Immutable: every change is another Entry that `settle` puts in its place.
 

@@ -1,10 +1,9 @@
 """Fit: a mail made fit for what a next hop offers: SIZE, 8BITMIME, SMTPUTF8; then signed. Pure."""
 
-from dataclasses import dataclass
-
 from relay import downgrade, fields, mime
 from relay.dkim import Signer, sign
 from relay.entry import Cause, Outcome
+from relay.immutable import immutable
 from relay.mail import Mail, Recipient
 from relay.message import Message, at_hand
 from relay.patch import apart
@@ -15,7 +14,7 @@ LIGHT = 16384
 """Octets of a mail up to which it is made fit on the event loop: none of that size takes 50 ms of it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Fitted:
     """A mail as this hop can take it, and the recipients to whom it can not go this way."""
 

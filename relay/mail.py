@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from relay.address import Address
+from relay.immutable import immutable
 from relay.message import Message
 
 HIDING_FIELDS = (
@@ -18,7 +19,7 @@ HIDING_FIELDS = (
 """Fields besides To and Cc that name recipients, hidden ones too (promise 4)."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Recipient:
     """One forward-path.
 
@@ -37,7 +38,7 @@ class Recipient:
         return cls(address, f"rcpt:{address}")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Envelope:
     """Reverse-path (None is the null path `<>`) and forward-paths (RFC 5321 2.3.1).
 
@@ -50,7 +51,7 @@ class Envelope:
     smtputf8: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Note:
     """One thing a rule did, in words for `explain`, `trace` and the log; `warning` asks to be seen."""
 
@@ -77,7 +78,7 @@ class Refusal:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Mail:
     """Envelope and Message with what was done to them so far. Immutable: a rule returns another one."""
 

@@ -6,11 +6,11 @@ never a part of what was written (`alice@evil.test)bob@good.test` is nobody).
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 
 from relay import encoded_word
 from relay.address import Address, AddressError, parse
+from relay.immutable import immutable
 from relay.message import Message
 
 LONGEST_LINE = 76
@@ -30,7 +30,7 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"?', re.DOTALL)
 _PAIR = re.compile(r"\\(.)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Mailbox:
     """A display name, decoded, and an address; None when there is no valid one."""
 

@@ -7,11 +7,12 @@ memory does not grow with the message (promise 9).
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from functools import lru_cache
 from operator import attrgetter
 from typing import Protocol
+
+from relay.immutable import immutable
 
 PIECE = 65536
 """Octets in one piece of a body at most."""
@@ -32,7 +33,7 @@ class Body(Protocol):
         """The octets from `start` up to `stop` (fewer at the end)."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class BytesBody:
     """A body held in memory. `parsed` is what `parse` made of it: a mail is read more than once on its road."""
 
@@ -49,7 +50,7 @@ class BytesBody:
         return self.data[start:stop]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SliceBody:
     """The part of another body that begins at `start`."""
 
@@ -146,7 +147,7 @@ def field_of(raw: bytes) -> Field:
     return _remembered(raw) if len(raw) <= _SHORT else Field(raw)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Message:
     """Header fields in order, the empty line, the body (RFC 5322). Immutable."""
 

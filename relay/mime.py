@@ -7,10 +7,10 @@ a Body that produces its octets when they are read.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from relay import change, charsets
 from relay.change import Change, content, recode
+from relay.immutable import immutable
 from relay.message import Body, BytesBody, Message, pieces
 from relay.patch import is_ascii
 from relay.scan import Part, TooComplex, scan
@@ -19,7 +19,7 @@ from relay.transfer import IDENTITY, LONGEST_ENCODED, Survey, Undecodable, decod
 _NAMES = {"qp": "quoted-printable", "base64": "base64"}
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Encoded:
     """A re-encoded message, and in words what stayed as it was although it should have changed."""
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+from relay.immutable import immutable
 from relay.message import PIECE, Body, BytesBody, Message, SliceBody, at_hand, pieces
 from relay.transfer import (
     IDENTITY,
@@ -28,7 +29,7 @@ class Stretch(Protocol):
         """All of them, in pieces; can be asked for again."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Literal:
     """These octets."""
 
@@ -61,7 +62,7 @@ class Kept:
 _IN_ASCII = bytes(range(128)) + b"?" * 128
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Recode:
     """The octets of `source` from `start` to `stop`, out of one transfer encoding into another.
 
@@ -119,7 +120,7 @@ class Recode:
         return Literal(b"".join(self.octets()))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Edit:
     """The octets from `start` to `stop` become `stretch`."""
 

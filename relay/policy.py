@@ -11,6 +11,7 @@ from functools import lru_cache
 from relay import dkim
 from relay.address import Address
 from relay.dialects import Facts
+from relay.immutable import immutable
 from relay.options import (
     Secret,
     address,
@@ -137,7 +138,7 @@ class Policy:
         return given if self.use_short_addr else given.complete(self.smtp_default_domain)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Stamp:
     """What identifies this passage: the entry's id, when and from whom it came, who we are.
 
@@ -167,7 +168,7 @@ def _date(seconds: int) -> str:
     return f"{day}, {at.day:02} {_MONTHS[at.month - 1]} {at.year:04} {at:%H:%M:%S} +0000"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Context:
     """All that a rule may look at besides the mail."""
 

@@ -13,6 +13,7 @@ from relay.changelines import change_lines
 from relay.dialects import Facts, Text, facts_of
 from relay.entry import Cause, Disposition, Entry, Outcome
 from relay.headers import as_looked_for, mark, without_prefix
+from relay.immutable import immutable
 from relay.mail import Dropped, Mail, Note, Recipient, Refusal
 from relay.message import Body, Message, parse
 from relay.people import Users
@@ -46,7 +47,7 @@ class Setting:
         object.__setattr__(self, "prefixes", as_looked_for(configured))
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Prepared:
     """What is to be tried, and what rules have already decided.
 
@@ -66,7 +67,7 @@ class Prepared:
     """What each rule did to the header, a line each."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reading:
     """What an entry's octets say, read once for all that is decided about it."""
 

@@ -15,6 +15,7 @@ from relay import encoded_word, mailboxes
 from relay.address import Address, ascii_domain
 from relay.dialects import Facts
 from relay.entry import Entry
+from relay.immutable import immutable
 from relay.message import Message
 from relay.options import address, option
 from relay.policy import Policy
@@ -106,7 +107,7 @@ class Profile:
         return (self.upstream, *self.fallbacks)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Chosen:
     """The profile of a mail, and why it is that one."""
 

@@ -1,13 +1,14 @@
 """Reply and its classes (RFC 5321 4.2, RFC 3463)."""
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+from relay.immutable import immutable
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: |$)")
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reply:
     """What one side of an SMTP dialogue answered.
 

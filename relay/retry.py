@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from relay.address import Address, AddressError, parse_path, without_brackets
 from relay.dsn import mailbox
 from relay.entry import Attempt, Cause, Disposition, Entry, Outcome, State
+from relay.immutable import immutable
 from relay.mail import Mail
 from relay.options import address, at_least, duration, duration_or_off, option
 from relay.refusals import asked_pause
@@ -55,7 +56,7 @@ class RetryOptions:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Decision:
     """What follows an attempt.
 

@@ -11,6 +11,7 @@ from relay.auth import MECHANISMS
 from relay.dkim import Signer
 from relay.entry import Attempt, Cause, Disposition, Outcome
 from relay.exchangers import MxOptions
+from relay.immutable import immutable
 from relay.mail import Mail, Recipient
 from relay.manners import Manners, MannersOptions, manners_of
 from relay.oauth import Client, OAuthOptions, client_of
@@ -109,7 +110,7 @@ class Upstream:
         return self.place if self.is_outbox else f"{self.place} ({self.tls})"
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Route:
     """The decision "these recipients go there"; the fallbacks take over, in order, while it can not be reached."""
 

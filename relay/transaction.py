@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from relay.address import UNSAYABLE
 from relay.entry import Cause, Disposition, Outcome
 from relay.errors import HopError
+from relay.immutable import immutable
 from relay.mail import Recipient
 from relay.options import at_least, option
 from relay.reply import Reply
@@ -121,7 +122,7 @@ class Features:
         return int(size) if size.isascii() and size.isdigit() and len(size) < 20 else 0
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Plan:
     """One transaction as it will be said: paths in wire form, parameters included."""
 

@@ -1,14 +1,14 @@
 """Facts: what one mail says about itself, and what a dialect is."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from relay import encoded_word, mailboxes
+from relay.immutable import immutable
 from relay.message import Message
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Person:
     """Somebody as the mail shows him: a login, a full name, an address, or one with `...` for its domain."""
 
@@ -17,7 +17,7 @@ class Person:
     """True when the words may be a user's own, which look like the tracker's: nobody is mailed for their sake."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Facts:
     """What one mail says about itself. Every field may be empty: nothing is guessed."""
 

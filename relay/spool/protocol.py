@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from relay.entry import Entry, State
+from relay.immutable import immutable
 from relay.message import Body
 from relay.options import at_least, choice, duration, integer, option, path, size
 from relay.search import Search, recipients
@@ -65,7 +66,7 @@ class Draft(Protocol):
         """Forget it and leave no file behind; does nothing once `put` has taken it."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Claim:
     """The leased right to work on one entry. `token` fences a worker whose lease ran out."""
 

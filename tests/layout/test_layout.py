@@ -11,7 +11,7 @@ RELAY = Path(__file__).resolve().parents[2] / "relay"
 ROOT = RELAY.parent
 
 FLOORS = [
-    {"address", "message", "mail", "reply", "entry", "options", "errors", "charsets", "encoded_word", "mailboxes", "places", "records"},
+    {"address", "message", "mail", "reply", "entry", "options", "errors", "charsets", "encoded_word", "mailboxes", "places", "records", "immutable"},
     {
         "dialects", "people", "notify", "transfer", "patch", "contenttype", "scan", "change", "fields", "downgrade", "mime", "policy", "recipients", "headers", "wire", "rewrite", "changelines", "routing", "inheriting", "routes", "profiles", "addressing",
         "services", "credentials",
