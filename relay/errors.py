@@ -32,6 +32,10 @@ class SpoolDamaged(SpoolError):
     """the spool's database is damaged"""
 
 
+class SpoolGone(SpoolDamaged):
+    """files of the spool's database are not in their place any more"""
+
+
 class BodyDamaged(SpoolError):
     """a mail's octets are not those that were accepted"""
 

@@ -4,18 +4,22 @@ All of it runs in the writer's thread, which has the only connection that writes
 """
 
 import sqlite3
+import time
 from pathlib import Path
 
 from relay import journal
-from relay.errors import SpoolError
+from relay.errors import SpoolError, SpoolGone
 from relay.spool import rebuild, schema
 from relay.spool.aside import Aside
 from relay.spool.files import BodyFiles
+from relay.spool.place import Place
 from relay.spool.room import Room
 from relay.spool.writer import LOG_SIZE
 
 OWNED = "SELECT 1 FROM entries WHERE file = ? AND file <> ''"
 """Whether a queued mail owns a file. The second half lets SQLite use the index of those that own one."""
+SAVE_PAUSE = 10.0
+"""Seconds after which a copy is tried again."""
 
 
 class Database:
@@ -26,7 +30,10 @@ class Database:
         self.aside = Aside(spool, files)
         self.rounds = 0
         """How often the file was replaced: a reader's connection of an earlier round reads the old one."""
+        self.place = Place(spool, files)
         self._files, self._room = files, room
+        self._swept = False
+        self._save_at = 0.0
 
     def connect(self) -> sqlite3.Connection:
         """Open it, brought up and tidy. Raises SpoolDamaged, SpoolError, OSError."""
@@ -39,13 +46,16 @@ class Database:
             # What a later program wrote may be readable now.
             connection.execute("UPDATE entries SET state = 'queued' WHERE state = 'later'")
             self.aside.empty_table(connection)
-            self._sweep(connection)
+            if not self._swept:  # later on, a file that no row names may be a mail on its way in
+                self._sweep(connection)
             connection.execute("COMMIT")
         except BaseException as fault:
             connection.close()
             if isinstance(fault, sqlite3.Error):
                 raise schema.opening_fault(self.path, fault) from fault
             raise
+        self._swept = True
+        self.place.note(self.path)
         return connection
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
@@ -69,6 +79,9 @@ class Database:
 
     def replace(self, why: BaseException) -> None:
         """Rebuild it. Every connection that writes is closed. Raises SpoolError; it can be tried again."""
+        if isinstance(why, SpoolGone):
+            self._put_back(why)
+            return
         journal.alarm(f"{why}: every mail that can be read is taken into a new database")
         try:
             done = rebuild.rebuild(self.path, self.aside.path)
@@ -79,3 +92,25 @@ class Database:
             f"spool {self.path}: rebuilt: {done.kept} mails kept, {done.aside} set aside, {done.unreadable} places"
             f" unreadable; the damaged files are in {self.aside.path}"
         )
+
+    def save(self, connection: sqlite3.Connection) -> bool:
+        """Write what the connection has to a new file, synced; False when that fails: then again after SAVE_PAUSE."""
+        if (now := time.monotonic()) < self._save_at:
+            return False
+        self._save_at = now + SAVE_PAUSE
+        try:
+            rebuild.save(connection, self.path)
+        except (OSError, sqlite3.Error) as fault:
+            journal.alarm(f"spool {self.path}: it is gone, and what is open of it can not be written anew: {fault}")
+            return False
+        return True
+
+    def _put_back(self, why: BaseException) -> None:
+        try:
+            done = rebuild.finish(self.path, self.aside.path)
+        except OSError as fault:
+            raise SpoolError(f"spool {self.path}: the saved database can not be put there: {fault}") from fault
+        if not done:
+            raise SpoolError(f"spool {self.path}: the saved database is gone, too")
+        self.rounds += 1
+        journal.alarm(f"{why}: all mail that was in it is written anew; what lay in its place is in {self.aside.path}")

@@ -44,6 +44,27 @@ class BodyFiles:
         """Hold the folder. Raises OSError."""
         self._folder = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
+    def reopen(self) -> None:
+        """Hold the folder that has the name now; what was begun in the old one is gone. Raises OSError."""
+        self.doubts += 1
+        self.close()
+        self.open()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the folder is held."""
+        return self._folder >= 0
+
+    @property
+    def is_removed(self) -> bool:
+        """True when the folder that is held has no name any more: nothing can be made there."""
+        return self.is_open and os.fstat(self._folder).st_nlink == 0
+
+    @property
+    def status(self) -> os.stat_result:
+        """Of the folder that is held."""
+        return os.fstat(self._folder)
+
     def close(self) -> None:
         """Let go of it."""
         if self._folder >= 0:
@@ -64,6 +85,8 @@ class BodyFiles:
         try:
             os.fsync(fd)
             os.fsync(self._folder)
+            if not os.fstat(fd).st_nlink:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         except OSError as fault:
             if fault.errno not in _FULL:
                 self._doubt(fault)

@@ -79,6 +79,18 @@ def rebuild(database: Path, aside: Path) -> Rebuilt:
     return Rebuilt(kept, lost, pages.unreadable + pages.logged.damaged)
 
 
+def save(connection: sqlite3.Connection, database: Path) -> None:
+    """All that an open database holds, into a new file that `finish` puts in place. Raises OSError, sqlite3.Error."""
+    building = database.with_name("building.sqlite")
+    building.unlink(missing_ok=True)
+    os.close(os.open(building, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600))
+    connection.execute("VACUUM INTO ?", (str(building),))
+    with building.open("rb") as file:
+        os.fsync(file.fileno())
+    building.rename(_whole(database))
+    folder.sync_folder(database.parent)
+
+
 def finish(database: Path, aside: Path) -> bool:
     """Put a whole new database in the old one's place; False when there is none. Raises OSError, SpoolError."""
     whole = _whole(database)

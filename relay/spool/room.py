@@ -49,6 +49,9 @@ class Room:
         self._state = "open"
         self._said: dict[str, float] = {}
         self._warned = False
+        self._gone = ""
+        self.moved: Callable[[], str] = lambda: ""
+        """Told by the spool: what of it is not in its place, "" for nothing."""
 
     # -- may it come in ------------------------------------------------------------------------------
 
@@ -58,7 +61,8 @@ class Room:
         text = self._refusal(octets) or self._over_quota(waiting, profile)
         if text:
             if max(octets, waiting) <= USUAL:
-                self._tell("closed", f"{text}: new mail is refused (452) until there is room")
+                until = "that is done" if self._gone else "there is room"
+                self._tell("closed", f"{text}: new mail is refused (452) until {until}")
             raise SpoolFull(f"spool: {text}")
         self._free -= octets
         if self._state == "closed" and not self._roomy():
@@ -94,10 +98,11 @@ class Room:
         if now - self._looked < FRESH:
             return
         self._looked = now
+        self._gone = self.moved()
         try:
             disk = os.statvfs(str(self._folder))
         except OSError:
-            self._free, self._inodes = 1 << 62, 1  # what is wrong there shows itself when something is written
+            self._free, self._inodes = _UNKNOWN, _UNKNOWN  # what is wrong there shows itself when something is written
             return
         options, whole = self._options, disk.f_blocks * disk.f_frsize
         self._free = disk.f_bavail * disk.f_frsize
@@ -113,6 +118,8 @@ class Room:
         return self._keep if self._taken else self._keep + self._spare
 
     def _refusal(self, octets: int) -> str:
+        if self._gone:
+            return self._gone
         if self._free - octets < self._needed:
             text = "" if self._taken else f", and {_size(self._spare)} are missing in the reserve"
             return f"{_size(self._free)} are free on its disk, min_free is {_size(self._keep)}{text}"

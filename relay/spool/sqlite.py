@@ -20,7 +20,7 @@ from zlib import crc32
 
 from relay import journal
 from relay.entry import Entry, LaterForm, State, encode
-from relay.errors import LeaseLost, SpoolDamaged, SpoolError
+from relay.errors import LeaseLost, SpoolDamaged, SpoolError, SpoolGone
 from relay.message import Body
 from relay.spool import claiming, facts, folder, schema
 from relay.spool.database import Database
@@ -50,6 +50,7 @@ class SqliteSpool:
         self._room = Room(options)
         self._files = BodyFiles(self._folder / "bodies", self._room)
         self._database = Database(self._folder, self._files, self._room)
+        self._room.moved = self._database.place.moved
         self._locks: tuple[int, ...] = ()
         self._leases = Leases(clock, options.lease)
         self._known = -1
@@ -68,6 +69,7 @@ class SqliteSpool:
     async def open(self) -> None:
         """Create or open the spool. Raises SpoolError when it is in use, foreign, or of a later format."""
         self._locks = folder.enter(self._folder, (self._files.path,), self._database.path)
+        self._database.place.hold(self._locks[0])
         writer = Writer(self._database)
         self._database.aside.remind()
         try:
@@ -123,6 +125,7 @@ class SqliteSpool:
         assert isinstance(draft, FileDraft)
 
         def put(connection: sqlite3.Connection) -> int:
+            self._database.place.check()
             self._room.check(0 if draft.name else entry.size, waiting=entry.size, profile=entry.profile)
             seq = self._insert(connection, entry, draft)
             self._note_used(connection)
@@ -189,8 +192,9 @@ class SqliteSpool:
     async def _due(self, wanted: Wanted) -> list[Claim]:
         self._room.tend()
         claims: list[Claim] = []
-        if self._writer and not self._writer.sound:
-            await self._do(lambda _: None)
+        if self._writer and not (self._writer.sound and self._database.place.is_whole):
+            with contextlib.suppress(SpoolGone):  # it was not to be saved; the next time, maybe
+                await self._do(lambda _: self._database.place.check())
         if self._known != self._database.rounds:  # a database that was not looked at before: opened, or rebuilt
             self._known = self._database.rounds
             for (profile,) in await self._read_mended(claiming.PROFILES, ()):

@@ -22,13 +22,13 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from relay import journal
-from relay.errors import RelayError, SpoolDamaged, SpoolError
+from relay.errors import RelayError, SpoolDamaged, SpoolError, SpoolGone
 from relay.spool import schema
 from relay.spool.faults import disk_failed, is_damaged, is_full, sqlite_fault
+from relay.spool.store import Store
 
 Operation = Callable[[sqlite3.Connection], Any]
 _BATCH = 500
@@ -46,21 +46,6 @@ MEND_PAUSE = 1.0
 """Seconds between two attempts to get a failing disk to write."""
 REBUILD_PAUSE = 60.0
 """Seconds after a rebuild before the next: a disk that reads wrong must not be filled with copies."""
-
-
-class Store(Protocol):
-    """What the writer writes to."""
-
-    path: Path
-
-    def connect(self) -> sqlite3.Connection:
-        """The connection that writes. Raises SpoolDamaged, SpoolError, OSError."""
-
-    def replace(self, why: BaseException) -> None:
-        """Put what can be read of a damaged database in its place. Raises SpoolError."""
-
-    def relieve(self, fault: BaseException) -> bool:
-        """The disk is full: True when room has been made for settling."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +232,7 @@ class Writer:
         """A transaction failed, and is rolled back: find out why, and do what can be done all the same."""
         if disk_failed(fault):
             self._doubt(fault)
-        elif is_damaged(fault):
+        elif is_damaged(fault) and self._may_let_go(fault):
             self._close()
             self._damage, self._trouble = fault, "its database is damaged"
             return self._transact(work)
@@ -256,6 +241,10 @@ class Writer:
         elif is_full(fault) and self._made_room(fault, needed=work[0].needed):
             return self._transact(work)
         return [sqlite_fault(fault) if isinstance(fault, sqlite3.Error) else fault] * len(work)
+
+    def _may_let_go(self, fault: Exception) -> bool:
+        """Of files that are gone the connection has the last copy: False when that could not be saved."""
+        return self._connection is None or not isinstance(fault, SpoolGone) or self._store.save(self._connection)
 
     def _made_room(self, fault: Exception, *, needed: bool) -> bool:
         """True when it is worth another try: the reserve is free, and the log can begin afresh in its own file."""
