@@ -27,6 +27,7 @@ LONGEST_PATTERN = 1000
 """Characters that SQLite compares; the rest is for `matches` (SQLite refuses a pattern above 50,000)."""
 _NOT_AS_STORED = re.compile(r'[^ -~]|["\\]')
 """Characters that the stored JSON writes otherwise, or whose case SQLite does not know."""
+_CODE = re.compile(r"unable to get the page\. error code=(\d+)")
 
 T = TypeVar("T")
 
@@ -82,7 +83,8 @@ class Listing:
 
         def examine() -> str:
             [(found,)] = self._connection.execute("PRAGMA integrity_check(1)").fetchall()
-            return "" if found == "ok" else str(found).splitlines()[-1]
+            last = str(found).splitlines()[-1]
+            return "" if found == "ok" or _is_unread(last) else last
 
         return await self._in_thread(examine)
 
@@ -98,6 +100,12 @@ class Listing:
                 raise
             except sqlite3.Error as fault:
                 raise sqlite_fault(fault) from fault
+
+
+def _is_unread(found: str) -> bool:
+    """True for a page that could not be read for want of memory, or by the disk's fault: that says nothing of it."""
+    code = _CODE.search(found)
+    return code is not None and int(code[1]) & 0xFF != sqlite3.SQLITE_CORRUPT
 
 
 def statement(wanted: Wanted, beyond: str, chunk: int) -> tuple[str, list[Any]]:

@@ -12,7 +12,7 @@ import pytest
 
 from relay.entry import State
 from relay.errors import SpoolError
-from relay.spool import Wanted, leases, readers, rebuild, writer
+from relay.spool import Wanted, leases, listing, readers, rebuild, writer
 
 BIG = b"Subject: big\r\n\r\n" + b"x" * 400_000
 
@@ -267,6 +267,39 @@ def test_a_mail_that_an_index_has_lost_is_found(sqlite, run, caplog, monkeypatch
 
     run(story())
     assert "index" in warnings(caplog, "ALARM")[0]
+
+
+@pytest.mark.parametrize(("code", "damaged"), [(7, False), (10, False), (266, False), (11, True), (779, True)])
+def test_a_page_for_which_there_was_no_memory_is_no_damage(sqlite, run, caplog, monkeypatch, code, damaged):
+    """What SQLite says then names its own code; a rebuild would not read that page either, and nothing would be taken."""
+    found = f"*** in database main ***\nPage 8: unable to get the page. error code={code}"
+    monkeypatch.setattr(readers, "EXAMINE_AFTER", 0.01)
+
+    class Connection:
+        def execute(self, _):
+            return self
+
+        def fetchall(self):
+            return [(found,)]
+
+        def close(self):
+            pass
+
+    class Listing(listing.Listing):
+        def __init__(self, database):
+            super().__init__(database)
+            self._connection.close()
+            self._connection = Connection()
+
+    async def story():
+        async with sqlite.open() as spool:
+            monkeypatch.setattr(readers, "Listing", Listing)
+            await spool._readers.examining
+            await spool.remember("behind", "the rebuild", 9e9)
+            assert spool._database.rounds == damaged
+
+    run(story())
+    assert len(warnings(caplog, "a reader finds it damaged")) == damaged
 
 
 @pytest.mark.parametrize("step", range(5))
