@@ -19,7 +19,7 @@ from typing import Any
 
 from relay import journal, retry, secondtry
 from relay.entry import Attempt, Cause, Entry, Outcome, State
-from relay.errors import BodyDamaged, LeaseLost, RelayError, SpoolError
+from relay.errors import LeaseLost, RelayError, may_pass
 from relay.history import noted
 from relay.lanes import Lanes
 from relay.mail import Mail
@@ -210,7 +210,7 @@ class Delivery:
     # --- the road of one mail ----------------------------------------------------------------------
 
     async def _deliver(self, work: _Work) -> None:
-        """Prepare, attempt, decide, settle; a fault on the way holds the entry, one of the disk defers it."""
+        """Prepare, attempt, decide, settle; a fault on the way holds the entry, one of the system defers it."""
         entry, reports = work.claim.entry, list[Report]()
         try:
             await self._turns.take()
@@ -225,7 +225,7 @@ class Delivery:
         except Exception as fault:
             journal.fault(f"delivery of {entry.id}", fault)
             now, reason = self.clock(), _reason(fault)
-            if isinstance(fault, SpoolError) and not isinstance(fault, BodyDamaged):  # it may pass
+            if may_pass(fault):
                 decision = Decision(retry.postponed(entry, reason, self.schedule(), now))
             else:
                 decision = Decision(retry.held(entry, reason, now))

@@ -66,3 +66,10 @@ class RuleError(RelayError):
     def __init__(self, rule: str, cause: BaseException) -> None:
         super().__init__(f"rule {rule}: {cause!r}")
         self.rule = rule
+
+
+def may_pass(fault: BaseException) -> bool:
+    """True for a fault of what surrounds us, not of the mail: the spool's, or memory, threads or files are short."""
+    if isinstance(fault, RuntimeError):
+        return "start new thread" in str(fault)  # all that Python says of it
+    return isinstance(fault, SpoolError | MemoryError | OSError) and not isinstance(fault, BodyDamaged)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from relay import mime
-from relay.errors import RuleError, SpoolError
+from relay.errors import RuleError, SpoolError, may_pass
 from relay.headers import originator, subject_prefix, trace_fields
 from relay.mail import Mail, Refusal
 from relay.message import Field
@@ -94,9 +94,9 @@ def steps(mail: Mail, context: Context) -> list[tuple[str, Mail]]:
     for name, rule in rules_of(context.policy):
         try:
             mail = rule(mail, context)
-        except SpoolError:  # the body could not be read: no rule's fault, and it may pass
-            raise
         except Exception as fault:
+            if isinstance(fault, SpoolError) or may_pass(fault):  # no rule's fault
+                raise
             raise RuleError(name, fault) from fault
         passed.append((name, mail))
         if mail.refusal:

@@ -114,6 +114,7 @@ class FileDraft:
         """Forget it and leave no file behind; does nothing once the spool has taken it."""
         if self.taken:
             return
+        self._broken = True  # a sync that found no thread may still come
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -134,7 +134,7 @@ class SqliteSpool:
         try:
             await self._sync(draft)
             seq = await self._do(put, needed=False)
-        except SpoolError:
+        except Exception:
             draft.taken = False  # not kept: its file is the caller's to discard
             raise
         self._offer(entry, draft, seq)
@@ -280,7 +280,7 @@ class SqliteSpool:
             for draft in drafts:
                 await self._sync(draft)
             rows = await self._do(lambda connection: self._replace(connection, claims, follow_ups), patient=True)
-        except (SpoolError, LeaseLost):
+        except Exception:
             for draft in drafts:
                 draft.taken = False
             raise

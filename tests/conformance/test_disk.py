@@ -346,3 +346,32 @@ def test_an_idle_spool_has_an_empty_log(sqlite, run, monkeypatch):
             assert log.stat().st_size == 0
 
     run(story())
+
+
+def test_without_a_thread_a_large_mail_is_refused_and_leaves_nothing(sqlite, run, monkeypatch, caplog):
+    """What `asyncio.to_thread` could not begin stays in its queue, and comes when another thread is made."""
+    late = []
+
+    async def no_thread(work, *_):
+        late.append(work)
+        raise RuntimeError("can't start new thread")
+
+    async def story():
+        async with sqlite.open() as spool:
+            draft = spool.draft()
+            draft.write(BIG)
+            other = spool.draft()
+            other.write(BIG)
+            with monkeypatch.context() as patch:
+                patch.setattr(asyncio, "to_thread", no_thread)
+                with pytest.raises(RuntimeError):
+                    await spool.put(sqlite.entry("refused", size=len(BIG)), draft)
+                draft.discard()
+            assert len(os.listdir(sqlite.folder / "bodies")) == 1
+            with pytest.raises(SpoolError):
+                late[0]()
+            await spool.put(sqlite.entry("other", size=len(BIG)), other)
+            assert len(await spool.claim(Wanted(limit=9), 0)) == 1
+
+    run(story())
+    assert not alarms(caplog)

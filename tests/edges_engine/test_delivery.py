@@ -173,6 +173,27 @@ def test_a_fault_in_prepare_holds_that_mail_only(house, fault, size, caplog):
     assert any(r.levelname == "ERROR" and "bad: ALARM: held:" in r.message for r in caplog.records)
 
 
+@pytest.mark.parametrize(
+    "fault", [MemoryError(), RuntimeError("can't start new thread"), OSError(24, "Too many open files")], ids=repr
+)
+def test_a_fault_of_the_system_in_prepare_defers_that_mail(house, fault):
+    """Memory, threads and descriptors come back: nobody has to release what was under way meanwhile."""
+    h = house()
+    short = [fault]
+
+    def prepared(entry, body):
+        if short and entry.id == "one":
+            raise short.pop()
+        return h.plain(entry, body)
+
+    h.prepared = prepared
+    h.mail("one", "a@example.org")
+    h.mail("two", "b@example.org")
+    h.run(lambda: h.pass_time(60))
+    assert h.spool.entry("two").state is h.spool.entry("one").state is State.DONE
+    assert "deferred" in [event.kind for event in h.spool.entry("one").events]
+
+
 def test_a_fault_within_an_attempt_defers_its_recipients(house, say, caplog):
     h = house(answers={"a@example.org": [ZeroDivisionError("oops"), say.ok]})
     h.mail("m1", "a@example.org")

@@ -91,16 +91,19 @@ def test_what_stays_as_it_is_is_noted():
     ]
 
 
-@pytest.mark.parametrize("kind", [SpoolError, BodyDamaged])
-def test_a_body_that_can_not_be_read_is_no_rules_fault(monkeypatch, kind):
-    """What becomes of it is decided by what is wrong with the spool: an error of the disk may pass."""
-    told = kind("spool: Input/output error")
+@pytest.mark.parametrize(
+    "told",
+    [SpoolError("spool: Input/output error"), BodyDamaged("spool: short"), MemoryError(), OSError(24, "Too many")],
+    ids=repr,
+)
+def test_a_body_that_can_not_be_read_and_a_want_of_memory_are_no_rules_faults(monkeypatch, told):
+    """What becomes of it is decided by what is wrong with the system: an error of the disk may pass."""
 
     def fails(mail, context):
         raise told
 
     with_rules(monkeypatch, ("reads", fails))
-    with pytest.raises(kind) as fault:
+    with pytest.raises(type(told)) as fault:
         rewrite.rewrite(*case())
     assert fault.value is told
 
