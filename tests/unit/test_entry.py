@@ -117,6 +117,14 @@ def test_octets_that_are_no_form_are_a_value_error(data):
         decode(data)
 
 
+def test_events_are_stored_as_json_has_them():
+    texts = ("", '"', "\\", "\x00\x1f\x7f", "\u2028\x85", "\u00fc\U0001f389", "\ud800", "</", "a\r\nb\tc")
+    events = [Event(at, text, text) for at in (0, 1.5, 1e-9, 1.8e9 + 1 / 3, 1e22) for text in texts]
+    stored = encode(replace(FULL, events=tuple(events))).decode("utf-8", "surrogatepass")
+    assert json.loads(stored)["events"] == [[event.at, event.kind, event.text] for event in events]
+    assert json.dumps(json.loads(stored), ensure_ascii=False, separators=(",", ":")) == stored
+
+
 def test_a_later_version_says_so():
     with pytest.raises(ValueError, match="format 4, this program reads up to 3"):
         decode(b'{"v":4}')
