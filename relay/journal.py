@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from relay.entry import Attempt, Client, Entry, Outcome
 from relay.loglines import Lines
@@ -310,4 +311,11 @@ _FORMATTERS: dict[str, type[_Line]] = {"text": _Line, "json": _Json, "journal": 
 
 
 def _time(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+    second = int(record.created)
+    return f"{_second(second)}.{int((record.created - second) * 1000):03}+00:00"
+
+
+@lru_cache(1)
+def _second(at: int) -> str:
+    """A second in UTC, which many lines share."""
+    return datetime.fromtimestamp(at, UTC).isoformat()[:19]

@@ -146,12 +146,13 @@ class Pool(Generic[C]):
         """
         most = self.manners.mails
         self._weed(now)
-        good = [link for link in self.links if link.mails + link.waiting < most and now < link.retires_at]
         if self._most and self._busy >= self._most:
             return None
-        free = [link for link in good if not link.waiting]
+        young = [link for link in self.links if link.mails < most and now < link.retires_at]
+        free = [link for link in young if not link.waiting]
         if free:
             return max(free, key=lambda link: self._idle_since.get(link, 0.0))
+        good = [link for link in young if link.mails + link.waiting < most]
         full = len(self.links) + self.connecting >= self.manners.connections or now < self._full_until
         behind = [] if now < self._careful_until else [link for link in good if link.has_room]
         near = [link for link in behind if full or (link.mails and link.pace < NEAR)]
@@ -159,9 +160,10 @@ class Pool(Generic[C]):
 
     def _weed(self, now: float) -> None:
         """Connections that are of no use any more are no longer ours."""
-        if any(link.choked for link in self.links):
+        usable = [link for link in self.links if link.usable]
+        if len(usable) < len(self.links) and any(link.choked for link in self.links):
             self._careful_until = now + CAREFUL
-        self.links = [link for link in self.links if link.usable]
+        self.links = usable
 
     def may_connect(self, now: float) -> bool:
         """True when the hop may get one more connection; after a minute without one, the first is made alone.

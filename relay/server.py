@@ -109,8 +109,9 @@ class Session(Connection):
     @property
     def _may_log_in(self) -> bool:
         """No password crosses an unprotected connection from another host."""
-        local = self.client.address == "unix" or is_local(self.client.address)
-        return bool(self.setting.gate.known) and (self.secure or local)
+        if not self.setting.gate.known:
+            return False
+        return self.secure or self.client.address == "unix" or is_local(self.client.address)
 
     def _starttls(self, argument: bytes) -> None:
         context = self.setting.gate.context

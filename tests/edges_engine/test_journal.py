@@ -152,6 +152,23 @@ def test_one_event_is_one_line_whatever_it_contains(lines, form):
     assert max(map(len, read())) < 5000
 
 
+@pytest.mark.parametrize(
+    ("at", "shown"),
+    [
+        (1795888371.0, "2026-11-28T17:52:51.000+00:00"),
+        (1795888371.0625, "2026-11-28T17:52:51.062+00:00"),
+        (1795888371.99975, "2026-11-28T17:52:51.999+00:00"),
+        (1795888372.5, "2026-11-28T17:52:52.500+00:00"),
+        (1795888371.125, "2026-11-28T17:52:51.125+00:00"),
+    ],
+)
+def test_a_line_begins_with_its_time(lines, monkeypatch, at, shown):
+    read = lines()
+    monkeypatch.setattr(journal.time, "time", lambda: at)
+    journal.info("", "x")
+    assert read() == [f"{shown} info -: x"]
+
+
 def test_the_level_is_the_least_that_is_logged(lines):
     read = lines(level="warning")
     journal.info("1", "quiet")
