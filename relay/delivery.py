@@ -46,8 +46,6 @@ CANCEL_GRACE = 5.0
 """Seconds that a cancelled attempt gets to close its connection."""
 LONG = 3600.0
 """Seconds for which a mail may be under way before a person hears of it: few next hops take so long, a fault may."""
-BACKWARDS = 60.0
-"""A wall clock set back by more seconds than this has stranded mail that was to be tried again soon."""
 
 
 @dataclass(eq=False, slots=True)
@@ -347,13 +345,9 @@ class Delivery:
 
     async def _keep(self) -> None:
         """Renew the leases of what takes long; find what a clock that was wrong has stranded."""
-        known = math.inf
         while True:
-            offset = self.clock() - asyncio.get_running_loop().time()
-            if offset < known - BACKWARDS:
-                await free_stranded(self.spool, self.clock, self.clock() + self.schedule().longest)
+            if await free_stranded(self.spool, self.clock, self.schedule().longest):
                 self.wake()
-            known = offset
             await asyncio.sleep(self.extend_every)
             for work in list(self._working.values()):
                 await self._extend(work)

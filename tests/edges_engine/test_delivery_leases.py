@@ -266,6 +266,20 @@ def test_more_stranded_mail_than_a_page_is_freed_and_what_is_worked_on_is_left(h
     assert sorted(e.id for e in h.spool.entries(State.QUEUED)) == ["far1", "far4"]
 
 
+def test_a_clock_that_leaps_ahead_and_comes_back_unseen_strands_nothing(house):
+    """Nobody looked while it was ahead; a mail came just then."""
+    h = house(options={"extend_every": 0.01})
+
+    async def story():
+        await h.quiet()
+        h.mail("m1", "a@example.org", due=h.clock() + 5 * DAY)
+        h.mail("last", "a@example.org", due=h.clock() + 3660)  # as the longest pause may be, and a little
+        await h.until(lambda: h.spool.entry("m1").state is State.DONE)
+
+    h.run(story)
+    assert h.spool.entry("last").state is State.QUEUED
+
+
 def test_a_clock_set_back_while_running_strands_nothing(house, say):
     h = house(answers={"a@example.org": [say.later, say.ok]}, options={"extend_every": 0.01})
     h.mail("m1", "a@example.org")
