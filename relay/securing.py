@@ -1,7 +1,6 @@
 """Securing: what the TLS options of a next hop come to, and how they can contradict each other."""
 
 import base64
-import ipaddress
 import re
 from typing import Protocol
 
@@ -107,17 +106,8 @@ def _proof_faults(options: Options) -> list[tuple[str, str]]:
     if (given in ("pkix", "dane", "pin") or options.tls_pins) and mode(options) not in allowed:
         name = "tls_proof" if given else "tls_pins"
         found.append((name, f"nothing is proved while tls is {mode(options)}: set use_tls = true"))
-    if by == "dane" and options.smtp_server and not _has_name(options.smtp_server):
-        text = f"DANE needs a name in DNS, {options.smtp_server} is none: name the server, or another proof"
+    server = options.smtp_server
+    if by == "dane" and (server.startswith("unix:") or services.is_address(server)):
+        text = f"DANE needs a name in DNS, {server} is none: name the server, or another proof"
         found.append(("tls_proof", text))
     return found
-
-
-def _has_name(server: str) -> bool:
-    if server.startswith("unix:"):
-        return False
-    try:
-        ipaddress.ip_address(server.strip("[]").partition("%")[0])
-    except ValueError:
-        return True
-    return False
