@@ -18,9 +18,9 @@ from relay.entry import Entry
 from relay.message import Body
 from relay.spool.protocol import Claim, Clock, Wanted
 
-FRESH = 200
+FRESH = 1000
 """Mails of one profile that lie ready as they came; further ones are looked up in the database."""
-FRESH_OCTETS = 4 << 20
+FRESH_OCTETS = 8 << 20
 """Octets of these mails."""
 LOOK = 32
 """Mails of one profile that one look at the database makes ready."""
