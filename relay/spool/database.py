@@ -72,6 +72,11 @@ class Database:
             else:
                 self._files.remove(name)
 
+    @property
+    def is_scarce(self) -> bool:
+        """True where a log as long as a burst makes it might soon find no room."""
+        return self._room.is_scarce
+
     def relieve(self, fault: BaseException) -> bool:
         """The disk is full and queued mail must be settled: True when the reserve has been given back for that."""
         self._room.full(fault)

@@ -24,6 +24,8 @@ MIN_FREE, MIN_INODES, RESERVE = 32 << 20, 1000, 8 << 20
 SHARE = 20
 EARLY = 4
 """A warning comes when this many times `min_free` are left, or when four fifths of a quota are used."""
+SCARCE = 256 << 20
+"""Octets free on the disk below which the spool itself is sparing."""
 USUAL = 65536
 """Octets of a mail up to which its refusal is an alarm; that a larger one does not fit is no trouble of the relay's."""
 FRESH = 0.05
@@ -92,6 +94,11 @@ class Room:
     def limited(self) -> bool:
         """True when there is a quota, so that `note` is wanted."""
         return bool(self._options.quota or self._options.profile_quota)
+
+    @property
+    def is_scarce(self) -> bool:
+        """Whether less than SCARCE is free, by the last look."""
+        return self._free < SCARCE
 
     def _refresh(self) -> None:
         now = self._clock()

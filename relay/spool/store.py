@@ -6,7 +6,7 @@ from typing import Protocol
 
 
 class Store(Protocol):
-    """A database that can be opened, saved and replaced. All of it is asked from the writer's thread."""
+    """A database that can be opened, saved and replaced. Asked from the writer's thread."""
 
     path: Path
 
@@ -18,6 +18,10 @@ class Store(Protocol):
 
     def save(self, connection: sqlite3.Connection) -> bool:
         """Its files are gone, but open: True when a copy of it is on disk, that `replace` puts in its place."""
+
+    @property
+    def is_scarce(self) -> bool:
+        """True where a log as long as a burst makes it might soon find no room. Asked on the event loop."""
 
     def relieve(self, fault: BaseException) -> bool:
         """The disk is full: True when room has been made for settling."""

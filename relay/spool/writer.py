@@ -36,8 +36,10 @@ PATIENCE = 0.01
 """Seconds that an operation for which nobody waits is kept for others to share its commit with."""
 LOG_SIZE = 4 << 20
 """Octets of SQLite's log (-wal) that lead to a checkpoint when no new mail comes, and that its file keeps."""
-LOG_MOST = 8 << 20
-"""Octets that lead to one at any time, and everybody waits for it: the reserve has room for that on a full disk."""
+LOG_MOST = 32 << 20
+"""Octets that lead to one at any time, and everybody waits for it."""
+LOG_SCARCE = 8 << 20
+"""The same where room is scarce: as many as the reserve can take when the disk is full."""
 QUIET = 0.05
 """Seconds without new mail after which none is coming."""
 IDLE = 1.0
@@ -312,7 +314,9 @@ class Writer:
             self._connection = None
 
     def _log_is_due(self) -> bool:
-        most = LOG_SIZE if self._loop.time() - self._mail_at > QUIET else LOG_MOST
+        most = LOG_SCARCE if self._store.is_scarce else LOG_MOST
+        if self._loop.time() - self._mail_at > QUIET:
+            most = LOG_SIZE
         with contextlib.suppress(OSError):  # there is no log yet
             return self._log.stat().st_size > most
         return False

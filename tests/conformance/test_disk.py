@@ -10,7 +10,7 @@ import pytest
 
 from relay.entry import State
 from relay.errors import SpoolError
-from relay.spool import Wanted, leases, writer
+from relay.spool import Wanted, leases, room, writer
 from tests.e2e.tools import needs_root
 
 BIG = b"x" * 400_000
@@ -208,11 +208,15 @@ def test_the_log_stays_small(sqlite, run, monkeypatch):
     run(story())
 
 
-def test_the_log_is_moved_into_the_database_behind_a_burst_of_mail_not_in_it(sqlite, run, planted, monkeypatch):
-    """Everybody waits for a checkpoint: in a burst only a log of LOG_MOST octets leads to one."""
+@pytest.mark.parametrize(("bound", "scarce"), [("LOG_MOST", 0), ("LOG_SCARCE", 1 << 62)], ids=["roomy", "scarce"])
+def test_the_log_is_moved_into_the_database_behind_a_burst_of_mail_not_in_it(
+    sqlite, run, planted, monkeypatch, bound, scarce
+):
+    """Everybody waits for a checkpoint: in a burst only a log of LOG_MOST octets leads to one, less on a scarce disk."""
     checkpoint = "PRAGMA wal_checkpoint(PASSIVE)"
+    monkeypatch.setattr(room, "SCARCE", scarce)
     monkeypatch.setattr(writer, "LOG_SIZE", 100_000)
-    monkeypatch.setattr(writer, "LOG_MOST", 1_000_000)
+    monkeypatch.setattr(writer, bound, 1_000_000)
     monkeypatch.setattr(writer, "QUIET", 0.2)
     monkeypatch.setattr(writer, "IDLE", 60.0)
 
