@@ -33,6 +33,31 @@ stay.set()
 """
 
 
+LARGE = """\
+from relay import runner
+
+{before}
+def heap():
+    return [line.split()[0] for line in open("/proc/self/maps") if line.endswith("[heap]\\n")]
+
+piece = bytes(8 << 20)
+del piece
+at_first = heap()
+kept = [bytes(300_000) for _ in range(9)]
+print(heap() == at_first)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize(("before", "apart"), [("runner.one_heap()", True), ("", False)])
+def test_large_pieces_leave_no_holes_in_the_heap(before, apart):
+    """glibc takes them out of it once a larger one was free."""
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE.format(before=before)], capture_output=True, text=True, timeout=30
+    )
+    assert (done.stderr, done.stdout.strip()) == ("", str(apart))
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(("before", "heaps"), [("runner.one_heap()", 0), ("", 4)])
 def test_threads_have_no_heaps_of_their_own(before, heaps):
