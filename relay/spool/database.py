@@ -60,7 +60,7 @@ class Database:
 
     def _sweep(self, connection: sqlite3.Connection) -> None:
         """Remove the files that no row names: a crash came before the row. In a new database they may be mail."""
-        keep = schema.files_to_keep(connection)
+        keep, removed = schema.files_to_keep(connection), 0
         for name in self._files.names():
             if connection.execute(OWNED, (name,)).fetchone():
                 continue
@@ -71,6 +71,10 @@ class Database:
                 journal.alarm(f"spool: {name} belongs to no mail that is known: moved to {self.aside.path}")
             else:
                 self._files.remove(name)
+                removed += 1
+        if removed:
+            text = "of mail that was done or not yet taken; of more, where somebody has put an older database here"
+            journal.info("", f"spool {self._files.path}: {removed} files that no mail names are removed: {text}")
 
     @property
     def is_scarce(self) -> bool:

@@ -141,6 +141,8 @@ def test_one_other_octet_in_a_body_file_never_leaves(sqlite, run):
 
 
 def test_stray_files_disturb_nobody(sqlite, run, caplog):
+    caplog.set_level("INFO")
+
     async def story():
         async with sqlite.open() as spool:
             await sqlite.put(spool, "a", octets=BIG)
@@ -159,6 +161,7 @@ def test_stray_files_disturb_nobody(sqlite, run, caplog):
 
     run(story())
     assert warnings(caplog) == []
+    assert "bodies: 2 files that no mail names are removed" in caplog.text
 
 
 def test_mail_of_a_later_program_waits_for_it(sqlite, run, caplog, monkeypatch):
