@@ -30,6 +30,21 @@ def _tidy():
     COUNTERS["lines_lost"] = before[2]
 
 
+def our_handler():
+    [handler] = [h for h in logging.getLogger().handlers if getattr(h, "of_relay", False)]
+    return handler
+
+
+@pytest.fixture
+def pipe(tmp_path):
+    """A named pipe that lines go into, and its reader, who has read nothing yet."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    journal.setup(LogOptions(file=str(fifo)))
+    return fifo, reader
+
+
 @pytest.fixture
 def file(tmp_path):
     folder = tmp_path / "logs"
@@ -125,11 +140,8 @@ def test_a_line_that_was_written_in_part_does_not_spoil_the_next(file, monkeypat
     assert whole.endswith("info -: whole")
 
 
-def test_a_reader_that_sleeps_keeps_nobody_waiting_and_gets_every_line_in_order(tmp_path):
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    journal.setup(LogOptions(file=str(fifo)))
+def test_a_reader_that_sleeps_keeps_nobody_waiting_and_gets_every_line_in_order(pipe):
+    _, reader = pipe
     say(1000)  # 340 kB, a pipe takes 64
     text = read_all(reader, b"999 " + LONG.encode() + b"\n")
     assert numbers(text) == list(range(1000))
@@ -137,16 +149,13 @@ def test_a_reader_that_sleeps_keeps_nobody_waiting_and_gets_every_line_in_order(
     os.close(reader)
 
 
-def test_what_a_reader_that_sleeps_on_costs_is_bounded_and_he_hears_of_it(tmp_path, monkeypatch):
+def test_what_a_reader_that_sleeps_on_costs_is_bounded_and_he_hears_of_it(pipe, monkeypatch):
     monkeypatch.setattr(loglines, "KEPT", 50_000)
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    journal.setup(LogOptions(file=str(fifo)))
+    _, reader = pipe
     say(1000)
     missing = lost()
     assert 500 < missing < 900
-    [handler] = [h for h in logging.getLogger().handlers if getattr(h, "of_relay", False)]
+    handler = our_handler()
     text = ""
     while handler._kept:
         text += os.read(reader, 65536).decode() if select.select([reader], [], [], 0.05)[0] else ""
@@ -157,11 +166,8 @@ def test_what_a_reader_that_sleeps_on_costs_is_bounded_and_he_hears_of_it(tmp_pa
     os.close(reader)
 
 
-def test_a_reader_that_is_gone_stops_nothing_and_one_that_comes_reads_on(tmp_path):
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    journal.setup(LogOptions(file=str(fifo)))
+def test_a_reader_that_is_gone_stops_nothing_and_one_that_comes_reads_on(pipe):
+    fifo, reader = pipe
     os.close(reader)
     say(10)
     assert lost() == 10
@@ -191,7 +197,7 @@ def test_standard_error_whose_reader_sleeps(make, monkeypatch):
         said.start()
         said.join(20)
         assert not said.is_alive()
-        [handler] = [h for h in logging.getLogger().handlers if getattr(h, "of_relay", False)]
+        handler = our_handler()
         assert handler._kept
         text = b""
         while handler._kept:
@@ -212,14 +218,11 @@ def test_without_any_standard_error(monkeypatch):
     say(3)
 
 
-def test_the_end_waits_a_little_for_the_reader(tmp_path, monkeypatch):
+def test_the_end_waits_a_little_for_the_reader(pipe, monkeypatch):
     monkeypatch.setattr(loglines, "AT_THE_END", 0.2)
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    journal.setup(LogOptions(file=str(fifo)))
+    _, reader = pipe
     say(1000)
-    [handler] = [h for h in logging.getLogger().handlers if getattr(h, "of_relay", False)]
+    handler = our_handler()
     began = time.monotonic()
     handler.flush()
     assert 0.15 < time.monotonic() - began < 2
@@ -227,21 +230,18 @@ def test_the_end_waits_a_little_for_the_reader(tmp_path, monkeypatch):
 
 
 def test_a_line_of_a_library_with_values_that_do_not_fit_is_one_lost_line(file):
-    [handler] = [h for h in logging.getLogger().handlers if getattr(h, "of_relay", False)]
+    handler = our_handler()
     handler.handle(logging.LogRecord("foreign", logging.WARNING, "", 0, "%d", ("no number",), None))
     assert lost() == 1
     journal.info("", "on")
     assert file.read_text().endswith("info -: on\n")
 
 
-def test_after_a_reload_the_old_file_is_closed_once_its_reader_has_all(tmp_path):
-    fifo = tmp_path / "fifo"
-    os.mkfifo(fifo)
-    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
-    journal.setup(LogOptions(file=str(fifo)))
+def test_after_a_reload_the_old_file_is_closed_once_its_reader_has_all(pipe):
+    fifo, reader = pipe
     say(1000)
-    [handler] = [h for h in logging.getLogger().handlers if getattr(h, "of_relay", False)]
-    journal.setup(LogOptions(file=str(tmp_path / "log")))
+    handler = our_handler()
+    journal.setup(LogOptions(file=str(fifo.with_name("log"))))
     assert numbers(read_all(reader, b"999 " + LONG.encode() + b"\n")) == list(range(1000))
     until(lambda: handler._descriptor == -1, "the pipe closed")
     os.close(reader)
