@@ -87,7 +87,7 @@ def steps(mail: Mail, context: Context) -> list[tuple[str, Mail]]:
     """The mail after each rule, by the rule's name; ends early where a rule refuses it.
 
     Raises RuleError, naming the rule, when one fails: such mail is held, never half changed; SpoolError where the
-    body can not be read.
+    body can not be read, and as it came a fault that may pass (`errors.may_pass`).
     """
     passed: list[tuple[str, Mail]] = []
     mail = came = _ended(mail)

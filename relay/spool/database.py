@@ -1,6 +1,7 @@
 """Database: the spool's SQLite file from the start to the first transaction, and again when it turns out damaged.
 
-All of it runs in the writer's thread, which has the only connection that writes.
+It runs in the writer's thread, which has the only connection that writes; `is_scarce` and `place` are asked on the
+event loop, too.
 """
 
 import sqlite3
